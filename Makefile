@@ -11,7 +11,8 @@
 # make chaos              the fault campaign: COMMANDS=10000 among FAULTS=200, by SEED; TRANSIENT=1: oslo's default queues;
 #                         SCHEDULE=FILE: a schedule that `explore --write FILE` wrote, replayed (tests/explore/schedules)
 # make explore           every order of events around the delivery core, up to FAULTS=2 (3 take hours), SECONDS=600 for each
-#                         scenario, ONLY="chain grant" for some; prints a counterexample as a list of events
+#                         scenario, ONLY="chain grant" for some; prints a counterexample as a list of events, WRITE=FILE for
+#                         make chaos; REPORT=1 writes the table in docs/adr/0013-delivery-core.md
 # make soak               an even load among faults for MINUTES=60; writes what the agents used to docs/reliability.md
 # make bench              measures the agent beside the Python one and writes docs/performance.md; ONLY="rpc start" for
 #                         parts, CHECK=1 compares with the committed figures, QUICK=1 tries the harness out. 25 min, idle machine
@@ -84,7 +85,8 @@ soak: deps build
 
 explore:
 	$(CARGO) run --quiet --release -p trove-couchdb-explore -- --faults $(or $(FAULTS),2) \
-		--seconds $(or $(SECONDS),600) $(ONLY)
+		--seconds $(or $(SECONDS),600) $(if $(WRITE),--write $(WRITE)) \
+		$(if $(filter-out 0,$(REPORT)),--report docs/adr/0013-delivery-core.md) $(ONLY)
 
 # Built one by one: together, cargo would give the agent the features that only the harness needs.
 bench: deps venv

@@ -128,7 +128,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         });
         let command = Command::new(source, id, parts, stage);
         self.by_id.insert(id, delivery);
-        self.commands.insert(delivery, Command { is_fresh: false, outcome: recorded, ..command });
+        self.commands.insert(delivery, Command { outcome: recorded, ..command });
     }
 
     fn keep(&mut self, delivery: DeliveryId, command: Command<V>) {
@@ -154,13 +154,13 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             && self.interrupted.values().any(|interrupted| interrupted.conflicts_with(&scopes));
         let in_the_way = self.operation_in_the_way(&scopes);
         let is_free = self.order.enter(delivery, scopes);
-        if at_once && in_the_way.is_none() && !(is_free && self.has_place(needs_place)) {
+        let has_place = !needs_place || self.places > 0;
+        if at_once && in_the_way.is_none() && !(is_free && has_place) {
             if !command.again {
                 self.left.add(id);
             }
-            // When the message is redelivered, its id and marks count as new. An interrupted command stays
-            // interrupted until then.
-            (command.stage, command.is_fresh) = (Stage::Left, false);
+            // An interrupted command stays interrupted until its message is redelivered.
+            command.stage = Stage::Left;
             self.commands.insert(delivery, command);
             self.act(Action::Leave(delivery));
             if is_free {
@@ -171,7 +171,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         self.act(Action::Accept(delivery));
         if meets_interrupted {
             // The id is not stored: a message of the broker may have the same id and must run.
-            (command.stage, command.is_fresh) = (Stage::Refusing, false);
+            command.stage = Stage::Refusing;
             self.commands.insert(delivery, command);
             return self.act(Action::Refuse { delivery, why: Refusal::Interrupted });
         }
@@ -193,9 +193,5 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         } else {
             self.call_off();
         }
-    }
-
-    fn has_place(&self, needed: bool) -> bool {
-        !needed || (self.places > 0 && self.ready.is_empty())
     }
 }

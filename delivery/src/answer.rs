@@ -108,9 +108,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         if !sent {
             // The broker redelivers the message to the next agent, which finds the recorded outcome.
             if let Some(command) = self.close(delivery) {
-                for repeat in command.repeats {
-                    self.repeats.remove(&repeat);
-                }
+                self.requeue_repeats(command.repeats);
             }
             return;
         }
@@ -119,7 +117,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
         let repeats = std::mem::take(&mut command.repeats);
         // Replays must be recognised: parts of a read or of a refused command could be used for a change in
         // another message.
-        if command.is_fresh && !command.lasts() && !command.parts.is_empty() {
+        if !command.lasts() && !command.parts.is_empty() {
             let all = std::iter::once(command.id).chain(command.parts.iter().copied());
             let new = self.marks.remember(all);
             self.act(Action::Remember(new));

@@ -145,7 +145,6 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     pub(crate) fn expired(&mut self, delivery: DeliveryId) {
         let Some(command) = self.commands.get(&delivery).filter(|command| !command.has_begun) else { return };
         match command.stage {
-            Stage::Left => self.fetch(delivery),
             Stage::Waiting => self.refuse(delivery, Refusal::Expired(WaitsFor::Turn)),
             Stage::Ready => {
                 self.ready.remove(&delivery);
@@ -168,16 +167,11 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     /// Nothing begins from now on. Running commands finish, and finished commands are answered.
     pub(crate) fn terminate(&mut self) {
         self.is_stopping = true;
-        self.ready.clear();
-        let waiting = |command: &&Command<V>| command.is_unbegun() || command.stage == Stage::Resting;
-        let again = |command: &&Command<V>| matches!(command.stage, Stage::Waiting | Stage::Ready);
-        let all = self.commands.iter().filter(|(_, command)| waiting(command) || again(command));
+        let waits =
+            |command: &Command<V>| matches!(command.stage, Stage::Waiting | Stage::Ready | Stage::Resting);
+        let all = self.commands.iter().filter(|(_, command)| waits(command));
         for delivery in all.map(|(delivery, _)| *delivery).collect::<Vec<_>>() {
-            if self.stage(delivery) == Some(Stage::Left) {
-                self.fetch(delivery);
-            } else {
-                self.requeue(delivery);
-            }
+            self.requeue(delivery);
         }
     }
 

@@ -41,8 +41,6 @@ pub(crate) struct Command<V> {
     pub(crate) source: Source,
     pub(crate) id: Mark,
     pub(crate) parts: Vec<Mark>,
-    /// Its marks are reserved while it is in flight, and remembered when it is answered.
-    pub(crate) is_fresh: bool,
     pub(crate) changes: bool,
     pub(crate) needs_place: bool,
     /// It is handed over to the disk when it gets its lock.
@@ -74,7 +72,6 @@ impl<V> Command<V> {
             source,
             id,
             parts,
-            is_fresh: true,
             changes: false,
             needs_place: false,
             long: false,
@@ -100,11 +97,6 @@ impl<V> Command<V> {
     /// is not recorded, so the broker's message needs its own record.
     pub(crate) fn failed_locally(&self) -> bool {
         self.source == Source::Socket && self.changes && !self.succeeded
-    }
-
-    /// Whether this agent has not begun to run it.
-    pub(crate) fn is_unbegun(&self) -> bool {
-        !self.has_begun && matches!(self.stage, Stage::Left | Stage::Waiting | Stage::Ready)
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Limits {
     pub marks: usize,
 }
 
-/// The records of an earlier agent.
+/// The records of an earlier agent; see [`resume`](crate::resume()).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Resumed<S, V> {
     /// The marks of finished messages, oldest first.
@@ -31,11 +31,13 @@ pub struct Resumed<S, V> {
     pub ended: Vec<(Vec<Mark>, V)>,
     /// Commands that were begun and not finished, by the mark of their id.
     pub interrupted: Vec<(Mark, S)>,
+    /// Operations whose end was not reported. They are delivered before any other message.
+    pub unfinished: Vec<Mark>,
 }
 
 impl<S, V> Default for Resumed<S, V> {
     fn default() -> Self {
-        Self { marks: Vec::new(), ended: Vec::new(), interrupted: Vec::new() }
+        Self { marks: Vec::new(), ended: Vec::new(), interrupted: Vec::new(), unfinished: Vec::new() }
     }
 }
 
@@ -158,15 +160,11 @@ impl<S: Scopes, V: Clone> Core<S, V> {
     pub(crate) fn end(&mut self, delivery: DeliveryId) {
         let Some(command) = self.close(delivery) else { return };
         let failed_locally = command.failed_locally();
-        // The broker's message with the same id has run since, and it is the one that may be redelivered.
-        let has_run_since = failed_locally && self.ended.get(&command.id).is_some();
         if command.twin.is_some() {
             self.by_id.remove(&command.id);
         }
-        if !has_run_since {
-            let ending = Ending { source: command.source, outcome: command.outcome, failed_locally };
-            self.ended.add(command.id, ending);
-        }
+        let ending = Ending { source: command.source, outcome: command.outcome, failed_locally };
+        self.ended.add(command.id, ending);
     }
 
     /// Removes a command, so that no other command waits for it.
@@ -179,9 +177,7 @@ impl<S: Scopes, V: Clone> Core<S, V> {
                 self.by_id.insert(command.id, twin);
             }
         }
-        if command.is_fresh {
-            self.marks.release(command.id, &command.parts);
-        }
+        self.marks.release(command.id, &command.parts);
         self.held.remove(&delivery);
         self.ready.remove(&delivery);
         Some(command)

@@ -86,6 +86,7 @@ mod tests {
         Mark([number; 16])
     }
 
+    /// Mutation: core-endings-are-kept-for-ever (docs/guarantees.md).
     #[test]
     fn the_oldest_endings_are_forgotten() {
         let mut ended = Ended::new(2);

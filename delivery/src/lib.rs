@@ -18,8 +18,10 @@
 //! | `begin` | when a command runs: its lock, its slot, its deadline, the agent's shutdown |
 //! | `answer` | when an outcome is written, when it is answered, when its message is acknowledged |
 //! | `operation` | how a command that takes hours continues without its message |
+//! | `cancellation` | whether an operation ends as cancelled |
 //! | `order` | which commands wait for which |
 //! | `replay_tags` | which messages were carried out before, including by earlier agents |
+//! | `resume` | what a new agent knows of an earlier one, and which operations it continues |
 //! | `ended` | the outcomes of this agent's last commands |
 //!
 //! The agent calls [`Core::handle`] for one event after the other. The function never waits.
@@ -27,6 +29,7 @@
 mod admit;
 mod answer;
 mod begin;
+mod cancellation;
 mod command;
 mod core;
 mod ended;
@@ -34,9 +37,12 @@ mod event;
 mod operation;
 mod order;
 mod replay_tags;
+mod resume;
 
+pub use cancellation::Cancellation;
 pub use core::{Core, Limits, Resumed};
 pub use event::{
     Action, Answer, Delivered, DeliveryId, Event, HandedOver, Kept, Mark, Refusal, Request, Scopes, Source,
     WaitsFor, Work,
 };
+pub use resume::{StoredCommand, StoredOperation, resume};

@@ -28,9 +28,6 @@ impl<S: Scopes, V: Clone> Core<S, V> {
             return;
         }
         let Some(HandedOver { operation, id, outcome }) = operation else {
-            if self.is_stopping {
-                return self.requeue(delivery);
-            }
             return self.refuse(delivery, Refusal::NotStored);
         };
         let behind = self.order.pass_on(delivery, operation);

@@ -141,6 +141,7 @@ mod tests {
         assert_eq!(marks.verdict_of(mark(1), &[mark(11)]), ReplayVerdict::Known(None));
     }
 
+    /// Mutations: core-marks-are-kept-for-ever, core-unacknowledged-marks-are-forgotten (docs/guarantees.md).
     #[test]
     fn a_record_is_kept_until_its_acknowledgement_and_the_oldest_marks_are_forgotten() {
         let mut marks = ReplayTags::new(4);
@@ -151,5 +152,10 @@ mod tests {
         assert_eq!(marks.verdict_of(mark(200), &[]), ReplayVerdict::Known(Some(7)));
         assert_eq!(marks.verdict_of(mark(1), &[]), ReplayVerdict::Fresh);
         assert_eq!(marks.verdict_of(mark(99), &[]), ReplayVerdict::Known(None));
+        for number in 1..100 {
+            marks.record(mark(number), &[], 7);
+            assert!(marks.acknowledge(mark(number)));
+        }
+        assert_eq!(marks.known.len(), 5, "four, and the one with a record");
     }
 }

@@ -36,7 +36,7 @@ async fn a_short_campaign() -> Result<()> {
 
 /// Replays the schedule by which a command once ran twice: the agent must not do what breaks the order.
 ///
-/// Fails with the mutation core-refused-write-is-enough in the agent.
+/// Mutation: core-refused-write-is-enough (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_schedule_of_the_double_execution() -> Result<()> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("explore/schedules/double-execution.schedule");

@@ -14,8 +14,8 @@ use std::process::Command;
 struct Mutation {
     name: String,
     guarantee: String,
-    /// The last word of the test's filter.
-    test: String,
+    /// The last word of each test's filter.
+    tests: Vec<String>,
     file: PathBuf,
 }
 
@@ -30,15 +30,20 @@ fn mutations() -> Vec<Mutation> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "patch"))
         .map(|file| {
             let text = std::fs::read_to_string(&file).unwrap();
-            let field = |name: &str| {
-                let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
-                line.unwrap_or_else(|| panic!("{} has no line {name}:", file.display())).to_owned()
+            let fields = |name: &str| {
+                let lines = text.lines().filter_map(|line| line.strip_prefix(&format!("{name}: ")));
+                lines.map(str::to_owned).collect::<Vec<_>>()
             };
+            let field = |name: &str| {
+                let first = fields(name).into_iter().next();
+                first.unwrap_or_else(|| panic!("{} has no line {name}:", file.display()))
+            };
+            assert!(!fields("Test").is_empty(), "{} has no line Test:", file.display());
             assert!(field("Taken out").ends_with('.'), "{}", file.display());
             Mutation {
                 name: file.file_stem().unwrap().to_string_lossy().into_owned(),
                 guarantee: field("Guarantee"),
-                test: field("Test").split(' ').next_back().unwrap().to_owned(),
+                tests: fields("Test").iter().map(|test| test.split(' ').next_back().unwrap().to_owned()).collect(),
                 file,
             }
         })
@@ -80,17 +85,19 @@ fn every_mutation_and_its_test_name_each_other() {
         return;
     }
     let code = code();
-    for Mutation { name, test, .. } in mutations() {
-        // A filter may be a module of unit tests, such as `couch::policy`.
-        let last = test.rsplit("::").next().unwrap();
-        let (function, module) = (format!("fn {last}("), format!("mod {last};"));
-        let file = code.contains(&function) || code.contains(&module);
-        assert!(file, "{name}: there is no test {test}");
+    for Mutation { name, tests, .. } in mutations() {
+        for test in &tests {
+            // A filter may be a module of unit tests, such as `couch::policy`.
+            let last = test.rsplit("::").next().unwrap();
+            let (function, module) = (format!("fn {last}("), format!("mod {last};"));
+            let file = code.contains(&function) || code.contains(&module);
+            assert!(file, "{name}: there is no test {test}");
+        }
         let said = code.lines().any(|line| {
             let comment = line.trim_start().strip_prefix("//").unwrap_or_default();
             comment.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|word| word == name)
         });
-        assert!(said, "no comment of a test names the mutation {name} ({test})");
+        assert!(said, "no comment of a test names the mutation {name} ({tests:?})");
     }
 }
 
@@ -106,7 +113,9 @@ fn the_document_has_every_guarantee_every_mutation_and_no_test_that_is_not_there
         let number: usize = mutation.guarantee.parse().unwrap();
         let line = format!("`{}`", mutation.name);
         assert!(guarantees[number - 1].contains(&line), "guarantee {number} does not name {line}");
-        assert!(guarantees[number - 1].contains(&mutation.test), "guarantee {number}: {}", mutation.test);
+        for test in &mutation.tests {
+            assert!(guarantees[number - 1].contains(test), "guarantee {number}: {test}");
+        }
     }
     let mut named = BTreeSet::new();
     for guarantee in guarantees {

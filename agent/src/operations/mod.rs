@@ -29,6 +29,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trove_couchdb_config::OperationSettings;
+use trove_couchdb_delivery::Cancellation;
 use trove_couchdb_protocol::{OperationId, SecretMap};
 
 use crate::system;
@@ -54,8 +55,16 @@ struct Inner {
 #[derive(Debug)]
 struct Known {
     record: OperationRecord,
+    cancellation: Cancellation,
     cancelled: CancellationToken,
     saved: Instant,
+}
+
+impl Known {
+    fn new(record: OperationRecord) -> Self {
+        let (cancellation, cancelled) = (Cancellation::default(), CancellationToken::new());
+        Self { record, cancellation, cancelled, saved: Instant::now() }
+    }
 }
 
 /// Why an operation can't be cancelled.
@@ -72,11 +81,12 @@ impl Operations {
     pub fn load(state_dir: &Path, settings: OperationSettings) -> Self {
         let store = Store::new(state_dir);
         let known = |record: OperationRecord| {
-            let cancelled = CancellationToken::new();
-            if record.is_cancelled {
-                cancelled.cancel();
+            let mut known = Known::new(record);
+            if known.record.is_cancelled {
+                known.cancellation.ask();
+                known.cancelled.cancel();
             }
-            (record.id.clone(), Known { record, cancelled, saved: Instant::now() })
+            (known.record.id.clone(), known)
         };
         let known = store.load().into_iter().map(known).collect();
         let this = Self(Arc::new(Inner { store: Mutex::new(store), known: Mutex::new(known), settings }));
@@ -135,8 +145,7 @@ impl Operations {
                     }
                 });
             }
-            let known = Known { record, cancelled: CancellationToken::new(), saved: Instant::now() };
-            this.known().insert(id, known);
+            this.known().insert(id, Known::new(record));
             Ok(())
         });
         written.await??;
@@ -151,7 +160,7 @@ impl Operations {
         let cancelled = {
             let mut known = self.known();
             let Some(known) = known.get_mut(id) else { return Err(NotCancelled::Unknown) };
-            if known.record.end.is_some() {
+            if known.record.end.is_some() || !known.cancellation.ask() {
                 return Err(NotCancelled::Over);
             }
             if !known.record.is_cancelled {
@@ -292,6 +301,11 @@ impl Operation {
             Some(cancelled) => cancelled.cancelled().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// The operation has come to an end. True if it ends as cancelled; false if it can't be cancelled any more.
+    pub fn settle(&self) -> bool {
+        self.all.known().get_mut(&self.id).is_some_and(|known| known.cancellation.settle())
     }
 
     /// Records that the operation has ended; returns when that is on the disk.

@@ -62,20 +62,17 @@ impl Transport {
     /// Does not connect yet.
     pub fn new(settings: &Settings, local: Option<LocalServer>, dependencies: Dependencies) -> Self {
         let Dependencies { guest, audit, counters, metrics, outbox, link, stopping } = dependencies;
-        let (records, mut from_disk) = Records::load(&settings.guest.state_dir, settings.rpc.replay_window);
-        if settings.broker.is_none() {
-            // Without a broker, interrupted commands are not redelivered.
-            from_disk.interrupted.clear();
-        }
-        rpc::add_operations(&mut from_disk, &guest.operations);
+        let (records, from_disk) = Records::load(&settings.guest.state_dir, settings.rpc.replay_window);
+        let mut known = from_disk.resume(&guest.operations, settings.broker.is_some());
+        let unfinished = std::mem::take(&mut known.unfinished);
         let command_log = CommandLog { audit, counters, metrics };
         let limits = settings.rpc.clone();
-        let pipeline = RequestPipeline::new(guest, records, from_disk, command_log, limits, stopping.clone());
+        let pipeline = RequestPipeline::new(guest, records, known, command_log, limits, stopping.clone());
         let broker = settings
             .broker
             .clone()
             .map(|broker| Broker::new(broker, &settings.guest, &pipeline, outbox, link, stopping.clone()));
-        pipeline.resume_operations();
+        pipeline.resume_operations(&unfinished);
         Self { pipeline, broker, local, stopping }
     }
 

@@ -3,7 +3,7 @@
 use trove_couchdb_delivery::{Action, Answer, DeliveryId, Event, HandedOver, Kept, Source};
 
 use crate::{
-    monitor::{Attempt, FAILED, Violation},
+    monitor::{Attempt, FAILED, REFUSED, Violation},
     scenario::Bits,
     step::Way,
     world::{State, Task, World},
@@ -13,18 +13,34 @@ use crate::{
 const CARRIED_OUT: u8 = 250;
 /// The answer of an agent that stops.
 const STOPPING: u8 = 251;
-const REFUSED: u8 = FAILED + 50;
+/// The outcome of a cancelled operation.
+pub(crate) const CANCELLED: u8 = FAILED + 100;
 
 impl World {
     /// Passes an event to the core and starts the resulting actions.
     pub(crate) fn tell(&mut self, event: Event<Bits, u8>) -> Result<(), Violation> {
+        let has_place = match &event {
+            Event::Noted { delivery, .. } => Some(*delivery),
+            _ => None,
+        };
         let actions = self.state.core.as_mut().map(|core| core.handle(event)).unwrap_or_default();
+        let places = actions.iter().filter_map(|action| match action {
+            Action::NoteBeginning(delivery) | Action::Run { delivery, .. } => Some(*delivery),
+            _ => None,
+        });
+        let places: Vec<DeliveryId> = places.filter(|delivery| Some(*delivery) != has_place).collect();
+        self.start(actions)?;
+        places.into_iter().try_for_each(|delivery| self.gets_its_place(delivery))
+    }
+
+    fn start(&mut self, actions: Vec<Action<u8>>) -> Result<(), Violation> {
         for action in actions {
             match action {
                 Action::Known(_) => {}
                 Action::Accept(delivery) => {
                     if let Some(flight) = self.state.flights.get(&delivery) {
-                        self.state.monitor.accepted(delivery, flight.message);
+                        let message = &self.scenario.messages[usize::from(flight.message)];
+                        self.state.monitor.accepted(delivery, flight.message, message);
                     }
                 }
                 Action::Remember(marks) => self.state.marks.extend(marks),
@@ -70,8 +86,9 @@ impl World {
         if message.has_secret && !self.state.disk.has_record(message.mark()) {
             return Err(format!("{} begins without its secret on the disk", message.name));
         }
-        let doubtful = self.state.published_again | self.state.monitor.gone;
-        let may_be_a_copy = message.source != Source::Broker || doubtful & 1 << flight.message != 0;
+        let doubtful = self.state.published_again | self.state.monitor.lost;
+        let is_copy = message.source != Source::Broker || message.is_forged();
+        let may_be_a_copy = is_copy || doubtful & 1 << flight.message != 0;
         let at_the_end = self.state.is_stopping;
         let attempt = Attempt { told_expired, at_the_end, again, may_be_a_copy };
         self.state.monitor.runs(&self.scenario, delivery, flight.message, attempt)
@@ -127,7 +144,7 @@ impl World {
             }
             Action::Write { delivery, id, kept } => self.write(delivery, id.0[0], kept, well),
             Action::Reply { delivery, answer } => self.reply(delivery, answer, published, way),
-            Action::Acknowledge(delivery) => self.acknowledge(delivery),
+            Action::Acknowledge(delivery) => self.acknowledge(delivery, well),
             Action::Reject { delivery, .. } => {
                 self.state.flights.remove(&delivery);
                 if self.state.broker.is_connected {
@@ -143,7 +160,11 @@ impl World {
                         self.state.marks.extend(std::iter::once(id).chain(message.parts()));
                     }
                 }
-                self.state.disk.forget(id);
+                if well {
+                    self.state.disk.forget(id);
+                } else {
+                    self.state.monitor.record_stays(id.0[0]);
+                }
                 Ok(())
             }
             _ => Ok(()),
@@ -177,16 +198,23 @@ impl World {
         self.state.monitor.is_over(delivery);
         self.state.monitor.has_ended(&message, true);
         let operation = self.new_flight(number, None);
-        self.state.monitor.accepted(operation, number);
+        let message = &self.scenario.messages[usize::from(number)];
+        self.state.monitor.arrived(number);
+        self.state.monitor.accepted(operation, number, message);
         let id = self.message(number).mark();
         self.tell(Event::HandedOver { delivery, operation: Some(HandedOver { operation, id, outcome }) })
     }
 
-    fn message_of(&self, delivery: DeliveryId) -> &crate::scenario::Message {
+    pub(crate) fn message_of(&self, delivery: DeliveryId) -> &crate::scenario::Message {
         self.message(self.state.flights.get(&delivery).map_or(0, |flight| flight.message))
     }
 
     fn finish(&mut self, delivery: DeliveryId, outcome: u8, succeeded: bool) -> Result<(), Violation> {
+        let number = self.state.flights.get(&delivery).map_or(0, |flight| flight.message);
+        let is_operation = self.message(number).source == Source::Disk;
+        let is_cancelled = is_operation && self.state.cancellations.entry(number).or_default().settle();
+        let outcome = if is_cancelled { CANCELLED + self.message(number).id } else { outcome };
+        let succeeded = succeeded && !is_cancelled;
         if let Some(flight) = self.state.flights.get_mut(&delivery) {
             flight.outcome = Some(outcome);
         }
@@ -231,8 +259,12 @@ impl World {
                 monitor.outcome_refused(id);
             } else if let Some(outcome) = records.remove(&id) {
                 let number = messages.iter().position(|one| one.id == id).unwrap_or_default();
+                let number = u8::try_from(number).unwrap_or_default();
+                if disk.is_cancelled(number) && outcome < CANCELLED {
+                    return Err(format!("{} was cancelled and ends otherwise", message.name));
+                }
                 match message.source {
-                    Source::Disk => disk.end_operation(u8::try_from(number).unwrap_or_default(), outcome),
+                    Source::Disk => disk.end_operation(number, outcome),
                     _ => disk.end(message, outcome),
                 }
                 monitor.outcome_written(id);
@@ -252,6 +284,7 @@ impl World {
         let is_bus = self.answers_over_bus(&flight);
         if is_bus && (!self.state.broker.is_connected || way == Way::Blocked) {
             self.state.flights.remove(&delivery);
+            self.state.monitor.answered_here &= !(1 << flight.message);
             return self.tell(Event::Replied { delivery, sent: false });
         }
         let scenario = self.scenario.clone();
@@ -263,7 +296,12 @@ impl World {
                 Answer::CarriedOut => CARRIED_OUT,
             };
             self.is_not_answered_again(delivery, flight.message)?;
+            self.may_be_answered(flight.message, &answer)?;
             self.state.monitor.answered(message, flight.message, content)?;
+            if way == Way::Returned {
+                self.state.monitor.gone |= 1 << flight.message;
+                return self.tell(Event::Replied { delivery, sent: true });
+            }
             // The state between publishing and confirmation matters only if a fault can still happen.
             if is_bus && self.state.faults > 0 {
                 self.state.tasks.push(Task { action: Action::Reply { delivery, answer }, published: true });
@@ -273,11 +311,17 @@ impl World {
         self.tell(Event::Replied { delivery, sent: true })
     }
 
-    fn acknowledge(&mut self, delivery: DeliveryId) -> Result<(), Violation> {
+    fn acknowledge(&mut self, delivery: DeliveryId, well: bool) -> Result<(), Violation> {
         let Some(flight) = self.state.flights.remove(&delivery) else { return Ok(()) };
         if self.message(flight.message).source == Source::Disk {
             self.end_is_on_the_disk(flight.message)?;
-            self.state.disk.operation_is_told(flight.message);
+            if well {
+                self.state.disk.operation_is_told(flight.message);
+                self.state.monitor.settled |= 1 << self.message(flight.message).id;
+            } else {
+                self.state.monitor.told_in_vain |= 1 << flight.message;
+                return self.tell(Event::Acknowledged { delivery, sent: false });
+            }
         }
         let Some(connection) = flight.connection else {
             return self.tell(Event::Acknowledged { delivery, sent: true });
@@ -285,10 +329,8 @@ impl World {
         if !connection {
             return self.tell(Event::Acknowledged { delivery, sent: false });
         }
-        let scenario = self.scenario.clone();
-        let message = &scenario.messages[usize::from(flight.message)];
-        let is_on_disk = self.state.disk.knows(message.mark());
-        self.state.monitor.acknowledged(message, flight.message, is_on_disk)?;
+        let is_on_disk = self.state.disk.knows(self.message(flight.message).mark());
+        self.state.monitor.acknowledged(&self.scenario, flight.message, is_on_disk)?;
         self.state.broker.send_ack(delivery);
         if self.state.faults == 0 {
             self.state.broker.take_ack();

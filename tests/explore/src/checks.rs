@@ -1,12 +1,25 @@
 //! The guarantees that can be checked in a single state: which commands wait for what, and what is left over.
 
-use trove_couchdb_delivery::{Action, DeliveryId, Refusal, Scopes, Source};
+use trove_couchdb_delivery::{Action, Answer, DeliveryId, Kept, Refusal, Scopes, Source};
 
 use crate::{
+    carry::CANCELLED,
     monitor::{Violation, has},
     scenario::Message,
-    world::{State, World},
+    world::{State, Task, World},
 };
+
+/// The command that a task is about, while it is under way.
+fn subject(action: &Action<u8>) -> Option<DeliveryId> {
+    match action {
+        Action::NoteBeginning(delivery)
+        | Action::HandOver(delivery)
+        | Action::Rest(delivery)
+        | Action::Run { delivery, .. }
+        | Action::Refuse { delivery, .. } => Some(*delivery),
+        _ => None,
+    }
+}
 
 impl World {
     /// No command waits for an operation, which may take hours; no local command waits for a disk that
@@ -24,7 +37,7 @@ impl World {
                 return Err(format!("{} waits for {}, which may take hours", one.name, operation.name));
             }
         }
-        let unwritten = self.state.records.keys().filter(|id| !has(monitor.loose, **id));
+        let unwritten = self.state.records.keys().filter(|id| !has(monitor.settled, **id));
         for id in unwritten {
             let held =
                 self.scenario.messages.iter().filter(|one| one.id == *id && one.source != Source::Socket);
@@ -36,6 +49,81 @@ impl World {
                     return Err(format!("{} waits for a disk that takes nothing", one.name));
                 }
             }
+        }
+        self.everybody_waits_for_something()
+    }
+
+    /// A command that waits does so for an earlier one on the same things, or for a place.
+    fn everybody_waits_for_something(&self) -> Result<(), Violation> {
+        let State { monitor, tasks, records, .. } = &self.state;
+        if self.state.is_stopping {
+            return Ok(());
+        }
+        let is_busy = |delivery: DeliveryId| tasks.iter().any(|task| subject(&task.action) == Some(delivery));
+        // Whose lock is kept: an outcome that is being written, a refusal, an outcome that the disk refuses.
+        let keeps = |delivery: DeliveryId, number: u8| {
+            let is_ending = |action: &Action<u8>| match action {
+                Action::Refuse { delivery: one, .. } => *one == delivery,
+                Action::Write { delivery: one, kept, .. } => *one == delivery && *kept != Kept::OutcomeAgain,
+                _ => false,
+            };
+            let id = self.message(number).id;
+            tasks.iter().any(|task| is_ending(&task.action)) || (records.contains_key(&id) && !has(monitor.settled, id))
+        };
+        for (delivery, number) in monitor.not_running().filter(|(delivery, _)| !is_busy(*delivery)) {
+            let message = self.message(number);
+            let conflicts = |other: u8| self.message(other).scopes.conflicts_with(&message.scopes);
+            let is_behind = monitor.accepted_before(delivery).any(conflicts)
+                || self.state.left.is_some_and(|(left, other)| left < delivery && conflicts(other))
+                || self.state.flights.iter().any(|(one, flight)| keeps(*one, flight.message) && conflicts(flight.message))
+                || records.keys().any(|id| !has(monitor.settled, *id) && self.of_id(*id).any(conflicts));
+            if !is_behind && (message.is_long() || self.free_places() > 0) {
+                return Err(format!("{} waits for nothing", message.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn of_id(&self, id: u8) -> impl Iterator<Item = u8> {
+        self.numbered().filter(move |(_, message)| message.id == id).map(|(number, _)| number)
+    }
+
+    fn free_places(&self) -> usize {
+        let noted = |task: &&Task| matches!(task.action, Action::NoteBeginning(_));
+        let taken = self.state.tasks.iter().filter(noted).count();
+        let running = self.state.monitor.running().filter(|number| !self.message(*number).is_long()).count();
+        self.scenario.places.saturating_sub(taken + running)
+    }
+
+    /// Places are given in the order of arrival.
+    pub(crate) fn gets_its_place(&self, delivery: DeliveryId) -> Result<(), Violation> {
+        let State { monitor, tasks, .. } = &self.state;
+        if self.message_of(delivery).is_long() {
+            return Ok(());
+        }
+        let is_busy = |delivery: DeliveryId| tasks.iter().any(|task| subject(&task.action) == Some(delivery));
+        let earlier = monitor.not_running().filter(|(one, number)| {
+            *one < delivery && !is_busy(*one) && !self.message(*number).is_long()
+        });
+        for (one, number) in earlier {
+            let conflicts = |other: u8| self.message(other).scopes.conflicts_with(&self.message(number).scopes);
+            let is_held = self.state.flights.values().any(|flight| conflicts(flight.message) && flight.outcome.is_some());
+            if !is_held && !monitor.accepted_before(one).any(conflicts) {
+                let (name, other) = (self.name_of(delivery), self.message(number).name);
+                return Err(format!("{name} gets a place for which {other} waits longer"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A record of an outcome is for the message that it is of; the end of an operation is told once.
+    pub(crate) fn may_be_answered(&self, number: u8, answer: &Answer<u8>) -> Result<(), Violation> {
+        let message = self.message(number);
+        if matches!(answer, Answer::Recorded(_)) && !self.state.disk.is_of(message) {
+            return Err(format!("{} is answered with the outcome of a message of which it has the id", message.name));
+        }
+        if message.source == Source::Disk && self.state.disk.is_told(number) {
+            return Err(format!("the end of {} is told again", message.name));
         }
         Ok(())
     }
@@ -68,10 +156,17 @@ impl World {
             return Err(format!("{} is refused for the want of a disk that has it", message.name));
         }
         let is_local = matches!(message.source, Source::Socket | Source::Own);
-        if why == Refusal::Interrupted && !(is_local && message.changes()) {
+        if why == Refusal::Interrupted && !(is_local && message.changes() && self.is_interrupted(message)) {
             return Err(format!("{} is refused because of what was interrupted", message.name));
         }
         Ok(())
+    }
+
+    /// Whether a command on the same things was interrupted, and the broker has not delivered it since.
+    fn is_interrupted(&self, message: &Message) -> bool {
+        let may_come = |one: &&Message| one.source == Source::Broker && self.has_broker();
+        let mut open = self.scenario.messages.iter().filter(may_come).filter(|one| self.state.disk.is_open(one.mark()));
+        open.any(|one| one.scopes.conflicts_with(&message.scopes) && !has(self.state.monitor.came_back, one.id))
     }
 
     /// An agent answers a message only once, as long as it remembers the message.
@@ -96,10 +191,18 @@ impl World {
     /// The end of an operation is reported only after the disk has stored or refused it.
     pub(crate) fn end_is_on_the_disk(&self, operation: u8) -> Result<(), Violation> {
         let message = self.message(operation);
-        if self.state.disk.has_end(operation) || self.state.records.contains_key(&message.id) {
+        if self.state.disk.end_of(operation).is_some() || self.state.records.contains_key(&message.id) {
             return Ok(());
         }
         Err(format!("{} is told and forgotten before its end is on the disk", message.name))
+    }
+
+    /// A cancellation that the disk has is one that the operation still follows.
+    pub(crate) fn is_cancelled_in_time(&self, operation: u8) -> Result<(), Violation> {
+        if self.state.disk.end_of(operation).is_some_and(|end| end < CANCELLED) {
+            return Err(format!("{} is cancelled after its end", self.message(operation).name));
+        }
+        Ok(())
     }
 
     /// An agent that exits has finished or requeued everything.
@@ -118,10 +221,10 @@ impl World {
         let State { monitor, disk, .. } = &self.state;
         let numbered = (0..).zip(&self.scenario.messages);
         for (number, message) in numbered.filter(|(_, message)| message.source == Source::Broker) {
-            let is_lost = has(monitor.gone | monitor.expired, number);
+            let is_lost = has(monitor.gone | monitor.expired, number) || has(monitor.kept_records, message.id);
             let has_ended =
                 disk.has_record(message.mark()) && has(monitor.ended_here, message.id) && !is_lost;
-            if has_ended || disk.is_open(message.mark()) {
+            if has_ended || (disk.is_open(message.mark()) && !has(monitor.kept_records, message.id)) {
                 return Err(format!("the record of {} stays for ever", message.name));
             }
         }

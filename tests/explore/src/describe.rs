@@ -31,7 +31,11 @@ impl Step {
             Self::Send(message) => format!("{} is sent as delivery {}", name(message), world.next_delivery()),
             Self::Exit => "the agent exits".to_owned(),
             Self::GiveUp(message) => format!("the caller of {} gives up", name(message)),
+            Self::Cancel(operation) => format!("an operator cancels {}", name(operation)),
+            Self::Cancelled(operation) => format!("the disk has the cancellation of {}", name(operation)),
             Self::Kill => "KILL -9".to_owned(),
+            Self::Tear(message) => format!("KILL -9, AND THE RECORD OF {} IS TORN", name(message)),
+            Self::GraceOver => "THE GRACE PERIOD IS OVER".to_owned(),
             Self::Lose => "THE CONNECTION IS LOST".to_owned(),
             Self::CloseChannel => "THE BROKER CLOSES THE CHANNEL OF ANSWERS".to_owned(),
             Self::Terminate => "SIGTERM".to_owned(),
@@ -69,6 +73,7 @@ fn describe_task(world: &World, task: u8, way: Way) -> String {
         Way::Fails => format!("COUCHDB FAILS FOR GOOD: {what}"),
         Way::CutShort => format!("CUT SHORT AT THE AGENT'S END: {what}"),
         Way::Panics => format!("A PANIC: {what}"),
+        Way::Returned => format!("NOBODY TAKES IT: {what}"),
         Way::Blocked => format!("THE BROKER TAKES NOTHING AND THE AGENT ENDS: {what}"),
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trove_couchdb_delivery::{Mark, Resumed};
+use trove_couchdb_delivery::{Mark, Resumed, Source, StoredCommand, StoredOperation, resume};
 
-use crate::scenario::{Bits, Message};
+use crate::scenario::{Bits, Message, Scenario};
 
 /// A command that was begun.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,6 +23,7 @@ struct Operation {
     handed_over: u8,
     outcome: Option<u8>,
     is_told: bool,
+    is_cancelled: bool,
 }
 
 /// The state directory, which survives the agent.
@@ -46,7 +47,7 @@ impl Disk {
     /// Stores the operation of a long command; keeps an existing one.
     pub(crate) fn hand_over(&mut self, message: &Message, operation: u8, handed_over: u8) {
         let marks = std::iter::once(message.mark()).chain(message.parts()).collect();
-        let new = Operation { marks, handed_over, outcome: None, is_told: false };
+        let new = Operation { marks, handed_over, outcome: None, is_told: false, is_cancelled: false };
         self.operations.entry(operation).or_insert(new);
     }
 
@@ -62,20 +63,57 @@ impl Disk {
         }
     }
 
-    /// Operations whose end was not reported.
-    pub(crate) fn unfinished(&self) -> Vec<u8> {
-        let untold = self.operations.iter().filter(|(_, operation)| !operation.is_told);
-        untold.map(|(number, _)| *number).collect()
+    pub(crate) fn cancel_operation(&mut self, operation: u8) {
+        if let Some(operation) = self.operations.get_mut(&operation) {
+            operation.is_cancelled = true;
+        }
     }
 
-    /// Whether the end of an operation is stored.
-    pub(crate) fn has_end(&self, operation: u8) -> bool {
-        self.operations.get(&operation).is_some_and(|operation| operation.outcome.is_some())
+    pub(crate) fn is_cancelled(&self, operation: u8) -> bool {
+        self.operations.get(&operation).is_some_and(|operation| operation.is_cancelled)
+    }
+
+    /// Whether an operation is stored and has not ended.
+    pub(crate) fn is_under_way(&self, operation: u8) -> bool {
+        self.operations.get(&operation).is_some_and(|operation| operation.outcome.is_none())
+    }
+
+    pub(crate) fn is_told(&self, operation: u8) -> bool {
+        self.operations.get(&operation).is_some_and(|operation| operation.is_told)
+    }
+
+    /// The first operation whose end was not reported, except for some.
+    pub(crate) fn untold(&self, except: u8) -> Option<u8> {
+        let untold = |(number, operation): &(&u8, &Operation)| !operation.is_told && except & 1 << **number == 0;
+        self.operations.iter().find(untold).map(|(number, _)| *number)
+    }
+
+    /// The record of a message or an operation gets unreadable.
+    pub(crate) fn tear(&mut self, message: &Message, number: u8) {
+        self.records.remove(&message.mark());
+        self.operations.remove(&number);
+    }
+
+    /// Whether the record of a command has the marks of this message.
+    pub(crate) fn is_of(&self, message: &Message) -> bool {
+        let all = std::iter::once(message.mark()).chain(message.parts());
+        self.records.get(&message.mark()).is_none_or(|record| record.marks.iter().copied().eq(all))
+    }
+
+    /// The end of an operation, if it is stored.
+    pub(crate) fn end_of(&self, operation: u8) -> Option<u8> {
+        self.operations.get(&operation)?.outcome
     }
 
     /// Whether a command has begun and not ended.
     pub(crate) fn is_open(&self, id: Mark) -> bool {
         self.records.get(&id).is_some_and(|record| record.outcome.is_none())
+    }
+
+    /// Whether there is a record of this message or operation.
+    pub(crate) fn has_record_of(&self, message: &Message, number: u8) -> bool {
+        let is_command = message.source == Source::Broker && !message.is_forged();
+        (is_command && self.has_record(message.mark())) || self.operations.contains_key(&number)
     }
 
     /// Whether there is a record of a command.
@@ -110,25 +148,20 @@ impl Disk {
         self.marks.contains(&id) || has_ended() || is_handed_over()
     }
 
-    pub(crate) fn resumed(&self, messages: &[Message]) -> Resumed<Bits, u8> {
-        let mut resumed = Resumed { marks: self.marks.iter().copied().collect(), ..Resumed::default() };
-        for (id, record) in &self.records {
-            match record.outcome {
-                Some(outcome) => resumed.ended.push((record.marks.clone(), outcome)),
-                None => resumed.interrupted.push((*id, record.scopes)),
-            }
-        }
-        for (number, operation) in &self.operations {
-            // Its message's record may have no outcome yet, so the operation has priority.
-            resumed.interrupted.retain(|(id, _)| operation.marks.first() != Some(id));
-            if operation.marks.first().is_some_and(|id| !self.marks.contains(id)) {
-                resumed.ended.push((operation.marks.clone(), operation.handed_over));
-            }
-            if let Some(outcome) = operation.outcome {
-                let message = &messages[usize::from(*number)];
-                resumed.ended.push((vec![message.mark()], outcome));
-            }
-        }
-        resumed
+    /// What an agent knows that starts now.
+    pub(crate) fn resumed(&self, scenario: &Scenario, has_broker: bool) -> Resumed<Bits, u8> {
+        let commands = self.records.values().map(|record| StoredCommand {
+            marks: record.marks.clone(),
+            scopes: Some(record.scopes),
+            outcome: record.outcome,
+        });
+        let operations = self.operations.iter().map(|(number, operation)| StoredOperation {
+            id: scenario.messages[usize::from(*number)].mark(),
+            message: operation.marks.clone(),
+            handed_over: operation.handed_over,
+            end: operation.outcome,
+            is_told: operation.is_told,
+        });
+        resume(self.marks.iter().copied().collect(), commands.collect(), operations.collect(), has_broker)
     }
 }

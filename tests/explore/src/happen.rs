@@ -25,9 +25,14 @@ impl World {
         let expired = self.state.monitor.expired;
         match step {
             Step::Start => {
-                let resumed = self.state.disk.resumed(&self.scenario.messages);
+                let mut resumed = self.state.disk.resumed(&self.scenario, self.has_broker());
+                let unfinished = std::mem::take(&mut resumed.unfinished);
                 self.state.core = Some(Core::new(self.limits(), resumed));
-                for operation in self.state.disk.unfinished() {
+                for id in unfinished {
+                    let Some(operation) = self.numbered().find_map(|(number, one)| (one.mark() == id).then_some(number)) else { continue };
+                    if self.state.disk.is_cancelled(operation) {
+                        self.state.cancellations.entry(operation).or_default().ask();
+                    }
                     let delivery = self.new_flight(operation, None);
                     self.arrive(delivery, operation, true)?;
                 }
@@ -66,7 +71,26 @@ impl World {
                 Ok(())
             }
             Step::GiveUp(number) => self.give_up(number),
-            Step::Kill => {
+            Step::Cancel(number) => {
+                self.state.asked |= 1 << number;
+                if self.state.cancellations.entry(number).or_default().ask() {
+                    self.state.cancelling |= 1 << number;
+                }
+                Ok(())
+            }
+            Step::Cancelled(number) => {
+                self.state.cancelling &= !(1 << number);
+                self.state.disk.cancel_operation(number);
+                self.is_cancelled_in_time(number)
+            }
+            Step::Kill | Step::GraceOver => {
+                self.process_ends();
+                Ok(())
+            }
+            Step::Tear(number) => {
+                let message = self.message(number).clone();
+                self.state.disk.tear(&message, number);
+                self.state.monitor.record_torn(&message, number);
                 self.process_ends();
                 Ok(())
             }
@@ -80,7 +104,8 @@ impl World {
             }
             Step::Terminate => {
                 self.state.is_stopping = true;
-                self.tell(Event::Terminate)
+                self.tell(Event::Terminate)?;
+                self.nothing_is_left()
             }
             Step::PublishAgain(number) => {
                 self.state.published_again |= 1 << number;
@@ -88,7 +113,9 @@ impl World {
                 Ok(())
             }
             Step::LoseQueue => {
-                self.state.monitor.gone |= self.state.broker.lose_queue();
+                let lost = self.state.broker.lose_queue();
+                self.state.monitor.gone |= lost;
+                self.state.monitor.lost |= lost;
                 self.state.broker.disconnect(expired);
                 self.connection_ended()
             }
@@ -108,6 +135,8 @@ impl World {
             broker,
             monitor,
             sent,
+            cancellations,
+            cancelling,
             ..
         } = &mut self.state;
         *core = None;
@@ -116,6 +145,8 @@ impl World {
         (*left, *is_stopping, *last_came) = (None, false, false);
         marks.clear();
         records.clear();
+        cancellations.clear();
+        *cancelling = 0;
         broker.disconnect(monitor.expired);
         monitor.process_ended(&self.scenario, *sent);
     }
@@ -132,6 +163,11 @@ impl World {
         for flight in self.state.flights.values_mut() {
             flight.connection = flight.connection.and(Some(false));
         }
+        self.nothing_is_left()
+    }
+
+    /// Nobody waits any more for the message that was left with the broker.
+    fn nothing_is_left(&mut self) -> Result<(), Violation> {
         match self.state.left.take() {
             Some((left, _)) => self.tell(Event::Abandoned(left)),
             None => Ok(()),
@@ -141,15 +177,15 @@ impl World {
     fn give_up(&mut self, number: u8) -> Result<(), Violation> {
         self.state.monitor.expired |= 1 << number;
         self.state.broker.expire(number);
-        let of_message = |(_, flight): &(&DeliveryId, &Flight)| flight.message == number && !flight.has_begun;
-        let flights = self.state.flights.iter().filter(of_message);
-        let mut told: Vec<DeliveryId> = flights.map(|(delivery, _)| *delivery).collect();
-        for delivery in &told {
-            if let Some(flight) = self.state.flights.get_mut(delivery) {
-                flight.told_expired = true;
-            }
+        let of_message = |(_, flight): &(&DeliveryId, &mut Flight)| flight.message == number;
+        let mut told = Vec::new();
+        for (delivery, flight) in self.state.flights.iter_mut().filter(of_message) {
+            flight.told_expired |= !flight.has_begun;
+            told.push(*delivery);
         }
-        told.extend(self.state.left.map(|(left, _)| left));
+        if self.state.left.is_some_and(|(_, left)| left == number) {
+            self.nothing_is_left()?;
+        }
         told.into_iter().try_for_each(|delivery| self.tell(Event::Expired(delivery)))
     }
 
@@ -194,6 +230,7 @@ impl World {
     }
 
     fn arrive(&mut self, delivery: DeliveryId, number: u8, redelivered: bool) -> Result<(), Violation> {
+        self.state.monitor.arrived(number);
         let message = self.message(number);
         if message.is_unreadable {
             return self.tell(Event::Unreadable(delivery));

@@ -16,6 +16,7 @@ mod carry;
 mod checks;
 mod describe;
 mod disk;
+mod each;
 mod happen;
 mod monitor;
 mod scenario;
@@ -23,5 +24,6 @@ mod search;
 mod step;
 mod world;
 
+pub use each::search_each;
 pub use scenario::{Scenario, all};
 pub use search::{Counterexample, Found, Reach, search};

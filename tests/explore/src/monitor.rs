@@ -9,6 +9,14 @@ use crate::scenario::{Message, Scenario, THINGS};
 /// Outcomes from this number on are failures.
 pub(crate) const FAILED: u8 = 100;
 
+/// Refusals begin here.
+pub(crate) const REFUSED: u8 = FAILED + 50;
+
+/// Whether a command has run and failed.
+fn has_failed(content: u8) -> bool {
+    (FAILED..REFUSED).contains(&content)
+}
+
 /// The description of a violated guarantee.
 pub(crate) type Violation = String;
 
@@ -61,10 +69,27 @@ pub(crate) struct Monitor {
     refused_once: Set,
     /// Ids whose beginning the disk has refused: after a crash they do not block local commands.
     unnoted: Set,
+    /// Ids of local commands whose mark the disk has refused.
+    unmarked: Set,
+    /// Ids that were acknowledged since the agent's start.
+    pub(crate) settled: Set,
+    /// Ids whose interrupted command the broker has delivered again since the agent's start.
+    pub(crate) came_back: Set,
+    /// Ids whose record could not be removed from the disk.
+    pub(crate) kept_records: Set,
+    /// Operations whose end this agent has told, which the disk does not know.
+    pub(crate) told_in_vain: Set,
+    /// Messages that this agent has seen, and those that may have been seen by an earlier one.
+    seen: Set,
+    seen_before: Set,
+    /// An agent has ended, in a scenario in which the next one has no broker.
+    pub(crate) has_died: bool,
     /// A command failed for a local process: its effect on CouchDB is undefined.
     is_half_done: bool,
-    /// The last answer to each message.
-    contents: BTreeMap<u8, u8>,
+    /// The last answer to each id over each transport.
+    contents: BTreeMap<(u8, Source), u8>,
+    /// Messages that were answered.
+    answered: Set,
     /// Deliveries that were accepted and have not ended, in the order of acceptance.
     waiting: BTreeMap<DeliveryId, u8>,
     running: BTreeMap<DeliveryId, u8>,
@@ -73,13 +98,24 @@ pub(crate) struct Monitor {
     couch: [u8; THINGS],
     /// Messages that need no answer: their callers are gone, or the broker lost them.
     pub(crate) gone: Set,
+    /// Messages that the broker has lost.
+    pub(crate) lost: Set,
+    /// Ids of commands whose task panicked: no answer is owed.
+    panicked: Set,
     /// Messages whose callers have given up.
     pub(crate) expired: Set,
 }
 
 impl Monitor {
-    pub(crate) fn accepted(&mut self, delivery: DeliveryId, message: u8) {
-        self.waiting.insert(delivery, message);
+    pub(crate) fn accepted(&mut self, delivery: DeliveryId, number: u8, message: &Message) {
+        self.waiting.insert(delivery, number);
+        if message.source == Source::Broker {
+            self.came_back |= 1 << message.id;
+        }
+    }
+
+    pub(crate) fn arrived(&mut self, message: u8) {
+        self.seen |= 1 << message;
     }
 
     /// The command has ended or is requeued, and blocks no other command.
@@ -127,8 +163,12 @@ impl Monitor {
             let other = scenario.messages[usize::from(*other)].name;
             return Err(format!("{name} runs beside {other}"));
         }
-        if self.waiting.range(..delivery).any(|(_, other)| conflicts(other)) {
+        if self.accepted_before(delivery).any(|other| conflicts(&other)) {
             return Err(format!("{name} runs before a command that was accepted earlier"));
+        }
+        let is_unsafe = |other: &&Message| has(self.unwritten & !self.settled & self.ran, other.id) && other.id != id;
+        if let Some(other) = scenario.messages.iter().filter(is_unsafe).find(|other| other.scopes.conflicts_with(&message.scopes)) {
+            return Err(format!("{name} runs although the disk has refused the outcome of {}", other.name));
         }
         if message.changes() {
             if has(self.overtaken, id) && !has(self.loose, id) {
@@ -142,6 +182,9 @@ impl Monitor {
             }
             if has(self.ran, id) && !attempt.again && !attempt.may_be_a_copy {
                 return Err(format!("{name} runs again as if it were new"));
+            }
+            if attempt.again && !has(self.ran, id) && !has(self.seen_before, number) {
+                return Err(format!("{name} is told that it has run, and it has not"));
             }
             if has(self.failed, id) && !has(self.refused_once | self.loose, id) {
                 return Err(format!("{name} runs although its failure was answered"));
@@ -188,7 +231,8 @@ impl Monitor {
         // Marks of a read reach the disk later.
         let is_known =
             |number: u8| scenario.messages[usize::from(number)].changes() || has(self.answered_here, number);
-        let answered = self.contents.keys().any(|number| is_original(*number) && is_known(*number));
+        let mut numbers = 0..u8::try_from(scenario.messages.len()).unwrap_or_default();
+        let answered = numbers.any(|number| has(self.answered, number) && is_original(number) && is_known(number));
         answered || self.waiting.values().any(|number| is_original(*number))
     }
 
@@ -216,12 +260,18 @@ impl Monitor {
 
     /// An answer was sent.
     pub(crate) fn answered(&mut self, message: &Message, number: u8, content: u8) -> Result<(), Violation> {
-        let before = self.contents.insert(number, content);
+        let before = self.contents.insert((message.id, message.source), content);
         let exempt = !message.changes() || has(self.refused_once | self.loose, message.id);
+        // The failure of a local command may be answered after the broker's message has run.
+        let is_final = has_failed(content) && message.source != Source::Socket;
+        if is_final && has(self.succeeded, message.id) && !exempt {
+            return Err(format!("{} has failed although its success was answered", message.name));
+        }
         if let Some(before) = before.filter(|before| *before != content && !exempt) {
             return Err(format!("{} was answered {before} and is now answered {content}", message.name));
         }
         self.answered_here |= 1 << number;
+        self.answered |= 1 << number;
         if content < FAILED && message.changes() {
             self.succeeded |= 1 << message.id;
         }
@@ -232,7 +282,7 @@ impl Monitor {
     }
 
     pub(crate) fn is_answered(&self, number: u8) -> bool {
-        self.contents.contains_key(&number)
+        has(self.answered, number)
     }
 
     /// A command failed for a local process. A broker message with the same id counts as a new command.
@@ -247,14 +297,26 @@ impl Monitor {
     pub(crate) fn is_given_up(&mut self, id: u8, number: u8) {
         self.gone |= 1 << number;
         self.loose |= 1 << id;
+        self.panicked |= 1 << id;
+    }
+
+    /// Accepted commands that are not running.
+    pub(crate) fn not_running(&self) -> impl Iterator<Item = (DeliveryId, u8)> {
+        let waits = |(delivery, _): &(&DeliveryId, &u8)| !self.running.contains_key(*delivery);
+        self.waiting.iter().filter(waits).map(|(delivery, number)| (*delivery, *number))
+    }
+
+    pub(crate) fn accepted_before(&self, delivery: DeliveryId) -> impl Iterator<Item = u8> {
+        self.waiting.range(..delivery).map(|(_, number)| *number)
+    }
+
+    pub(crate) fn running(&self) -> impl Iterator<Item = u8> {
+        self.running.values().copied()
     }
 
     /// Accepted commands that have not begun.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = u8> {
-        self.waiting
-            .iter()
-            .filter(|(delivery, _)| !self.running.contains_key(delivery))
-            .map(|(_, number)| *number)
+        self.not_running().map(|(_, number)| number)
     }
 
     /// Accepted commands that have not ended.
@@ -282,8 +344,25 @@ impl Monitor {
 
     /// The disk has refused the mark of a local command, and knows nothing of the command after a crash.
     pub(crate) fn mark_refused(&mut self, id: u8) {
-        self.outcome_refused(id);
+        self.unmarked |= 1 << id;
+        self.refused_once |= 1 << id;
         self.loose |= 1 << id;
+    }
+
+    /// The record of a message or an operation is unreadable: its command may run again, and an operation
+    /// may be lost.
+    pub(crate) fn record_torn(&mut self, message: &Message, number: u8) {
+        self.unnoted |= 1 << message.id;
+        self.refused_once |= 1 << message.id;
+        self.loose |= 1 << message.id;
+        if message.source == Source::Disk {
+            self.gone |= 1 << number;
+        }
+    }
+
+    /// The disk has refused to remove the record of a command.
+    pub(crate) fn record_stays(&mut self, id: u8) {
+        self.kept_records |= 1 << id;
     }
 
     /// The disk has the mark of a local command.
@@ -295,18 +374,26 @@ impl Monitor {
     /// A broker message is acknowledged.
     pub(crate) fn acknowledged(
         &mut self,
-        message: &Message,
+        scenario: &Scenario,
         number: u8,
         is_on_disk: bool,
     ) -> Result<(), Violation> {
-        if message.changes() && !is_on_disk && !has(self.unwritten, message.id) {
+        let message = &scenario.messages[usize::from(number)];
+        if message.changes() && !is_on_disk && !has(self.unwritten | self.unmarked, message.id) {
             return Err(format!("{} is acknowledged before its outcome is on the disk", message.name));
         }
-        if !self.is_answered(number) && !has(self.marked, message.id) {
+        // Who only has the id of a message is owed no answer.
+        let is_owed = !has(self.marked | self.panicked, message.id) && !message.is_forged();
+        if is_owed && !self.is_answered(number) {
             return Err(format!("{} is acknowledged before it is answered", message.name));
         }
-        if has(self.unwritten, message.id) {
+        self.settled |= 1 << message.id;
+        // An agent that remembers few messages may have forgotten this one when it comes again.
+        if has(self.unwritten, message.id) || scenario.forgets() {
             self.loose |= 1 << message.id;
+        }
+        if scenario.forgets() {
+            self.ended_here &= !(1 << message.id);
         }
         Ok(())
     }
@@ -315,12 +402,16 @@ impl Monitor {
     /// holds for them.
     pub(crate) fn process_ended(&mut self, scenario: &Scenario, sent: Set) {
         (self.waiting, self.running) = (BTreeMap::new(), BTreeMap::new());
-        (self.ended_here, self.answered_here) = (0, 0);
+        (self.ended_here, self.answered_here, self.settled, self.came_back) = (0, 0, 0, 0);
+        (self.unwritten, self.told_in_vain) = (0, 0);
+        self.has_died = scenario.loses_broker;
+        self.seen_before |= self.seen;
         let forgotten = std::mem::take(&mut self.ran_locally);
         self.ran &= !forgotten;
         self.overtaken &= !forgotten;
         self.failed &= !forgotten;
         for (number, message) in (0..).zip(&scenario.messages) {
+            self.seen_before |= u8::from(message.source == Source::Disk) << number;
             let waits = message.source == Source::Broker || !has(sent, number);
             if !waits && !self.is_answered(number) {
                 self.gone |= 1 << number;

@@ -103,6 +103,11 @@ impl Message {
         self.parts_of.is_some_and(|id| id != self.id)
     }
 
+    /// It needs no place.
+    pub(crate) fn is_long(&self) -> bool {
+        self.operation.is_some() || self.source == Source::Disk
+    }
+
     pub(crate) fn changes(&self) -> bool {
         !self.scopes.only_reads() && (!self.is_unacceptable || self.source == Source::Disk)
     }
@@ -123,13 +128,36 @@ pub struct Scenario {
     pub(crate) places: usize,
     /// The number of outcomes that the agent remembers.
     pub(crate) endings: usize,
+    /// The number of marks that the agent remembers.
+    pub(crate) marks: usize,
+    /// An operator may cancel the operations.
+    pub(crate) cancels: bool,
+    /// An agent that starts again has no broker.
+    pub(crate) loses_broker: bool,
     /// The control plane may send messages at any time; otherwise it sends all of them before any other step.
     pub(crate) sends_late: bool,
 }
 
 impl Scenario {
     fn new(name: &'static str, about: &'static str, messages: Vec<Message>) -> Self {
-        Self { name, about, messages, places: 2, endings: 10, sends_late: false }
+        Self {
+            name,
+            about,
+            messages,
+            places: 2,
+            endings: 10,
+            marks: 100,
+            cancels: false,
+            loses_broker: false,
+            sends_late: false,
+        }
+    }
+}
+
+impl Scenario {
+    /// The agent remembers fewer messages than there are.
+    pub(crate) fn forgets(&self) -> bool {
+        self.marks < self.messages.len()
     }
 }
 
@@ -299,6 +327,68 @@ pub fn all() -> Vec<Scenario> {
                 Message::operation("preparation", 4, USER | DATABASE),
             ],
         ),
+        Scenario {
+            cancels: true,
+            ..Scenario::new(
+                "cancel",
+                "a long command that an operator cancels",
+                vec![Message::cast("prepare", 1, USER).becomes(1), Message::operation("preparation", 2, USER)],
+            )
+        },
+        Scenario {
+            cancels: true,
+            ..Scenario::new(
+                "operations",
+                "two long commands that conflict, one of them a call",
+                vec![
+                    Message::call("create_backup (call)", 1, DATABASE).becomes(2),
+                    Message::cast("prepare", 2, USER | DATABASE).becomes(3),
+                    Message::operation("backup", 3, DATABASE),
+                    Message::operation("preparation", 4, USER | DATABASE),
+                ],
+            )
+        },
+        Scenario::new("alone", "one command", vec![Message::cast("create_user al", 1, USER)]),
+        Scenario {
+            places: 1,
+            ..Scenario::new(
+                "places",
+                "three commands that wait for the same place",
+                vec![
+                    Message::cast("create_user al", 1, USER),
+                    Message::cast("create_database a", 2, DATABASE),
+                    Message::cast("create_user bo", 3, OTHER),
+                ],
+            )
+        },
+        Scenario::new(
+            "forged-id",
+            "other parts under the id of a message",
+            vec![
+                grant.clone().encrypted(),
+                Message { parts_of: Some(9), ..Message::cast("delete_database a (forged)", 1, DATABASE) },
+            ],
+        ),
+        Scenario {
+            loses_broker: true,
+            ..Scenario::new(
+                "no-broker",
+                "a machine that is taken from its broker",
+                vec![grant.clone(), Message::socket("database-create a (socket)", 2, DATABASE)],
+            )
+        },
+        Scenario {
+            endings: 1,
+            marks: 1,
+            ..Scenario::new(
+                "forgotten",
+                "more messages than the agent recognises",
+                vec![
+                    Message::cast("create_user al", 1, USER),
+                    Message::cast("create_database a", 2, DATABASE),
+                ],
+            )
+        },
         Scenario {
             endings: 1,
             ..Scenario::new(

@@ -209,9 +209,8 @@ impl Search {
         if self.drained.contains(&at) {
             return Ok(());
         }
-        let (mut world, mut way, mut steps) = (world.clone(), Vec::new(), Vec::new());
+        let (mut state, mut world, mut way, mut steps) = (at, world.clone(), Vec::new(), Vec::new());
         for _ in 0..LONGEST_DRAIN {
-            let state = key(&world);
             if self.drained.contains(&state) {
                 self.drained.extend(way);
                 return Ok(());
@@ -227,6 +226,7 @@ impl Search {
                 Ok(after) => after,
                 Err(violation) => return Err((violation, steps)),
             };
+            state = key(&world);
         }
         steps.truncate(LONGEST_SHOWN);
         Err(("without any further fault, the agent does not come to rest".to_owned(), steps))

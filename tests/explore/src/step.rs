@@ -16,9 +16,17 @@ pub(crate) enum Way {
     CutShort,
     /// The task panics.
     Panics,
+    /// The queue of the caller is gone, or the broker refuses the answer: the publisher keeps it and reports
+    /// success, so the message is acknowledged although nobody has the answer. A process on the machine that
+    /// is gone looks the same to the core, before its command has run and after.
+    Returned,
 }
 
 /// A single event.
+///
+/// Some events look to the core like others. A cancelled consumer ends the session, as `Lose` does. A channel
+/// that the broker closes because of a message is `CloseChannel`: what was under way is published again. A
+/// disk that refuses the marks of reads at the end is `Kill`, which loses the same marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     Start,
@@ -36,7 +44,15 @@ pub(crate) enum Step {
     Send(u8),
     Exit,
     GiveUp(u8),
+    /// An operator cancels the operation with this number.
+    Cancel(u8),
+    /// The disk has the cancellation.
+    Cancelled(u8),
     Kill,
+    /// The process is killed, and the record of this message or operation is unreadable.
+    Tear(u8),
+    /// The agent does not wait any longer for the tasks that are still open when it stops.
+    GraceOver,
     Lose,
     /// The broker closes the channel for publishing answers.
     CloseChannel,
@@ -51,6 +67,8 @@ impl Step {
         match self {
             Self::Carry(_, way) => way != Way::Well,
             Self::Kill
+            | Self::Tear(_)
+            | Self::GraceOver
             | Self::Lose
             | Self::CloseChannel
             | Self::Terminate

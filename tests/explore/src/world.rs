@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use trove_couchdb_delivery::{Action, Core, DeliveryId, Limits, Source};
+use trove_couchdb_delivery::{Action, Cancellation, Core, DeliveryId, Limits, Source};
 
 use crate::{
     broker::Broker,
@@ -68,6 +68,12 @@ pub(crate) struct State {
     /// Local messages that were sent.
     pub(crate) sent: Set,
     pub(crate) published_again: Set,
+    /// Operations that an operator has cancelled.
+    pub(crate) asked: Set,
+    /// Whether each operation ends as cancelled, as this process knows.
+    pub(crate) cancellations: BTreeMap<u8, Cancellation>,
+    /// Cancellations that the disk does not have yet.
+    pub(crate) cancelling: Set,
     pub(crate) monitor: Monitor,
     pub(crate) faults: u8,
 }
@@ -91,6 +97,9 @@ impl World {
             published: 0,
             sent: 0,
             published_again: 0,
+            asked: 0,
+            cancellations: BTreeMap::new(),
+            cancelling: 0,
             monitor: Monitor::default(),
             faults,
         };
@@ -98,7 +107,7 @@ impl World {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        Limits { places: self.scenario.places, endings: self.scenario.endings, marks: 100 }
+        Limits { places: self.scenario.places, endings: self.scenario.endings, marks: self.scenario.marks }
     }
 
     pub(crate) fn message(&self, number: u8) -> &Message {
@@ -129,7 +138,12 @@ impl World {
         numbered.filter(|(_, message)| message.source == Source::Broker).map(|(number, _)| number).next()
     }
 
-    fn numbered(&self) -> impl Iterator<Item = (u8, &Message)> {
+    /// Whether the agent's configuration names a broker.
+    pub(crate) fn has_broker(&self) -> bool {
+        !(self.scenario.loses_broker && self.state.monitor.has_died)
+    }
+
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (u8, &Message)> {
         (0..).zip(&self.scenario.messages)
     }
 
@@ -151,7 +165,7 @@ impl World {
             // Without a possible crash, its time does not matter.
             return vec![Step::Carry(u8::try_from(number).unwrap_or_default(), Way::Well)];
         }
-        if !broker.is_connected && !self.state.is_stopping {
+        if !broker.is_connected && !self.state.is_stopping && self.has_broker() {
             steps.push(Step::Connect);
         }
         let possible = (0..).zip(tasks).filter(|(_, task)| self.can_carry(&task.action));
@@ -159,6 +173,8 @@ impl World {
         if broker.has_acks() {
             steps.push(Step::Acknowledged);
         }
+        let cancelling = (0..).zip(&self.scenario.messages).filter(|(number, _)| self.state.cancelling & 1 << number != 0);
+        steps.extend(cancelling.map(|(number, _)| Step::Cancelled(number)));
         let takes = !self.state.is_stopping || !self.state.last_came;
         if broker.is_connected && !broker.is_empty() && self.state.left.is_none() && takes {
             steps.push(Step::Deliver);
@@ -207,12 +223,21 @@ impl World {
                 steps.push(Step::GiveUp(number));
             }
         }
+        for (number, _) in self.numbered().filter(|_| self.scenario.cancels && !self.state.is_stopping) {
+            if self.state.asked & 1 << number == 0 && self.state.disk.is_under_way(number) {
+                steps.push(Step::Cancel(number));
+            }
+        }
         if *faults == 0 {
             return steps;
         }
         steps.push(Step::Kill);
+        let stored = self.numbered().filter(|(number, message)| self.state.disk.has_record_of(message, *number));
+        steps.extend(stored.map(|(number, _)| Step::Tear(number)));
         if !self.state.is_stopping {
             steps.push(Step::Terminate);
+        } else if !tasks.is_empty() {
+            steps.push(Step::GraceOver);
         }
         if broker.is_connected {
             steps.push(Step::Lose);
@@ -237,7 +262,10 @@ impl World {
         }
         for (number, task) in (0..).zip(tasks) {
             let ways: &[Way] = match &task.action {
-                Action::NoteBeginning(_) | Action::HandOver(_) | Action::Write { .. } => &[Way::DiskFails],
+                Action::NoteBeginning(_) | Action::HandOver(_) | Action::Write { .. } | Action::Forget(_) => {
+                    &[Way::DiskFails]
+                }
+                Action::Acknowledge(delivery) if self.is_operation(*delivery) => &[Way::DiskFails],
                 Action::Run { delivery, .. } => {
                     let failed = self.state.flights.get(delivery).is_some_and(|flight| flight.has_failed);
                     let is_bus = self.state.flights.get(delivery).is_some_and(|one| one.connection.is_some());
@@ -248,16 +276,26 @@ impl World {
                         (false, false, false) => &[Way::FailsForNow, Way::Fails],
                     }
                 }
-                Action::Reply { delivery, .. } if self.state.is_stopping && broker.is_connected => {
+                Action::Reply { .. } if task.published => &[],
+                Action::Reply { delivery, .. } => {
                     let flight = self.state.flights.get(delivery);
                     let is_bus = flight.is_some_and(|flight| self.answers_over_bus(flight));
-                    if is_bus { &[Way::Blocked] } else { &[] }
+                    match (is_bus, broker.is_connected, self.state.is_stopping) {
+                        (true, true, true) => &[Way::Blocked, Way::Returned],
+                        (true, false, _) => &[],
+                        _ => &[Way::Returned],
+                    }
                 }
                 _ => &[],
             };
             steps.extend(ways.iter().map(|way| Step::Carry(number, *way)));
         }
         steps
+    }
+
+    fn is_operation(&self, delivery: DeliveryId) -> bool {
+        let flight = self.state.flights.get(&delivery);
+        flight.is_some_and(|flight| self.message(flight.message).source == Source::Disk)
     }
 
     /// The guarantees that must hold when no progress is possible.
@@ -267,14 +305,17 @@ impl World {
         if !core.is_idle() || !core.holds_nothing(self.scenario.places) {
             return Err("a command, a turn, a place or a mark is held for ever".to_owned());
         }
-        if !broker.is_done() {
+        if self.has_broker() && !broker.is_done() {
             return Err("a message is never acknowledged".to_owned());
         }
         if !flights.is_empty() {
             return Err("the tasks keep a delivery for ever".to_owned());
         }
-        if let Some(operation) = self.state.disk.unfinished().first() {
-            return Err(format!("the end of {} is never told", self.message(*operation).name));
+        if let Some(operation) = self.state.disk.untold(self.state.monitor.told_in_vain) {
+            return Err(format!("the end of {} is never told", self.message(operation).name));
+        }
+        if !self.has_broker() {
+            return Ok(());
         }
         self.no_record_stays()?;
         self.state.monitor.is_satisfied(&self.scenario)

@@ -29,6 +29,8 @@ pub struct Request {
     pub timeout: Duration,
     /// Requests a heartbeat every half of this many seconds while the method runs (`call_monitor_timeout`).
     pub call_monitor: Option<u64>,
+    /// The `_unique_id`; a new one by default.
+    pub id: Option<String>,
 }
 
 impl Request {
@@ -45,6 +47,7 @@ impl Request {
             context: user_context(),
             timeout: HUNG,
             call_monitor: None,
+            id: None,
         }
     }
 
@@ -52,6 +55,13 @@ impl Request {
     #[must_use]
     pub fn version(mut self, version: &str) -> Self {
         version.clone_into(&mut self.version);
+        self
+    }
+
+    /// Sets the id, for a message that is sent twice.
+    #[must_use]
+    pub fn id(mut self, id: &str) -> Self {
+        self.id = Some(id.to_owned());
         self
     }
 
@@ -76,6 +86,9 @@ impl Request {
             NewRequest::new(&self.method, self.args.clone(), Context::new(self.context.clone()));
         request.version.clone_from(&self.version);
         request.timeout = self.call_monitor;
+        if let Some(id) = &self.id {
+            request.unique_id.clone_from(id);
+        }
         request.call = reply_queue
             .and_then(ReplyQueue::new)
             .zip(msg_id.clone())

@@ -45,6 +45,7 @@ pub mod proxy;
 pub mod replay;
 pub mod report;
 pub mod schedule;
+mod sent;
 pub mod soak;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

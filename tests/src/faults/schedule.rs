@@ -1,17 +1,31 @@
 //! Parses a schedule that `make explore` printed.
 //!
 //! Each line is one event, with or without its number. An unknown line is an error that quotes it, so that a
-//! change of the explorer's wording is noticed. Caller: [`super::replay`].
+//! change of the explorer's wording is noticed, and an event without a counterpart outside of the agent is an
+//! error that says why. Caller: [`super::replay`].
 
 use anyhow::{Context, Result, bail, ensure};
+
+/// How a command is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// Over the broker; nobody waits for the answer.
+    Cast,
+    /// Over the broker, with a caller that waits.
+    Call,
+    /// Over the agent's socket.
+    Socket,
+}
 
 /// A command that a replay can send.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Command {
-    /// `create_database` or `delete_database`.
+    /// One of [`METHODS`].
     pub method: String,
-    /// The database.
-    pub database: String,
+    /// The user, the database, or both.
+    pub on: Vec<String>,
+    /// How it is sent.
+    pub way: Way,
 }
 
 /// A command together with its delivery.
@@ -30,16 +44,24 @@ pub enum Event {
     Starts,
     /// The process connects to the broker.
     Connects,
-    /// A cast is published.
+    /// A message is published.
     Sent(Command),
     /// The same message is published again.
     SentAgain(Command),
+    /// A message is sent over the socket.
+    SentLocally(Run),
+    /// The caller's time is over.
+    GaveUp(Command),
     /// The broker has delivered the command.
     Delivered(Run),
     /// The command's requests are sent to CouchDB.
     Begins(Run),
     /// CouchDB has carried out the command's requests.
     HasRun(Run),
+    /// CouchDB fails in the middle, and is asked again.
+    FailsForNow(Run),
+    /// CouchDB refuses the command.
+    Fails(Run),
     /// The outcome is on disk.
     Recorded(Run),
     /// The disk has refused the outcome.
@@ -48,10 +70,16 @@ pub enum Event {
     Acknowledged(Run),
     /// The process is killed.
     Killed,
+    /// The process is killed, and the end of the file of outcomes is torn.
+    Torn,
     /// The process gets SIGTERM.
     Told,
     /// The connection to the broker is cut.
     Cut,
+    /// The broker closes the channel on which the agent publishes.
+    ChannelClosed,
+    /// The queue is deleted, and the connection is cut.
+    QueueLost,
     /// An internal event, which happens by itself.
     Inside,
 }
@@ -64,6 +92,31 @@ pub struct Line {
     /// The parsed event.
     pub event: Event,
 }
+
+/// The explorer's names of commands, Trove's methods, and the number of their users and databases.
+const METHODS: [(&str, &str, usize); 8] = [
+    ("create_database", "create_database", 1),
+    ("database-create", "create_database", 1),
+    ("delete_database", "delete_database", 1),
+    ("create_user", "create_user", 1),
+    ("delete_user", "delete_user", 1),
+    ("change_password", "change_password", 1),
+    ("get_user", "get_user", 1),
+    ("grant_access", "grant_access", 2),
+];
+
+/// Parts of lines that have no counterpart outside of the agent, and why.
+const ONLY_INSIDE: [(&str, &str); 9] = [
+    ("IS PUT BACK UNREAD", "the agent can't be suspended at exactly this moment"),
+    ("A PANIC: ", "no request makes the agent panic"),
+    ("CUT SHORT AT THE AGENT'S END: ", "the harness does not know when the agent gives a command up"),
+    ("THE BROKER TAKES NOTHING", "a broker under an alarm blocks all publishers, also the harness"),
+    ("NOBODY TAKES IT: ", "all answers go to the harness's own queue, which stays"),
+    ("the disk takes ", "operations are replayed by the tests of `operations`"),
+    (" cancels ", "operations are replayed by the tests of `operations`"),
+    ("the cancellation of ", "operations are replayed by the tests of `operations`"),
+    ("THE DISK FAILS: ", "only a disk that refuses outcomes can be replayed"),
+];
 
 /// Parses a schedule; empty lines and lines that begin with `#` are ignored.
 ///
@@ -89,7 +142,10 @@ fn event(line: &str) -> Result<Event> {
         "KILL -9" => Event::Killed,
         "SIGTERM" => Event::Told,
         "THE CONNECTION IS LOST" => Event::Cut,
+        "THE BROKER CLOSES THE CHANNEL OF ANSWERS" => Event::ChannelClosed,
+        "THE QUEUE IS LOST, WITH THE CONNECTION" => Event::QueueLost,
         "the agent exits"
+        | "THE GRACE PERIOD IS OVER"
         | "the broker reads an acknowledgement"
         | "the queue is empty: the agent has caught up" => Event::Inside,
         _ => return of_command(line),
@@ -99,24 +155,46 @@ fn event(line: &str) -> Result<Event> {
 
 fn of_command(line: &str) -> Result<Event> {
     let between = |before: &str, after: &str| line.strip_prefix(before)?.strip_suffix(after);
+    // `NAME (delivery NUMBER) has run`, also again.
+    let run_of = |before: &str| {
+        let of = line.strip_prefix(before)?;
+        of.strip_suffix(" has run").or_else(|| of.strip_suffix(" has run (again)"))
+    };
     if let Some(name) = between("the control plane sends ", "") {
         return Ok(Event::Sent(command(name)?));
+    }
+    if let Some(name) = between("the caller of ", " gives up") {
+        return Ok(Event::GaveUp(command(name)?));
     }
     if let Some(name) = between("", " IS PUBLISHED AGAIN") {
         return Ok(Event::SentAgain(command(name)?));
     }
+    if let Some(name) = between("KILL -9, AND THE RECORD OF ", " IS TORN") {
+        command(name)?;
+        return Ok(Event::Torn);
+    }
     if let Some(rest) = between("the broker delivers ", "") {
-        let (name, delivery) = rest.split_once(" as delivery ").context("no delivery")?;
-        return Ok(Event::Delivered(Run { command: command(name)?, delivery: delivery.parse()? }));
+        return Ok(Event::Delivered(as_delivery(rest, " as delivery ")?));
+    }
+    if line.contains(" is sent as delivery ") {
+        return Ok(Event::SentLocally(as_delivery(line, " is sent as delivery ")?));
     }
     if let Some(of) = between("THE DISK FAILS: the disk has the Outcome of ", "") {
         return Ok(Event::Refused(run(of)?));
     }
+    if let Some((_, why)) = ONLY_INSIDE.iter().find(|(part, _)| line.contains(part)) {
+        bail!("an event that can't be replayed: {why}");
+    }
     if let Some(of) = between("the disk has the Outcome of ", "") {
         return Ok(Event::Recorded(run(of)?));
     }
-    let has_run = between("", " has run").or_else(|| between("", " has run (again)"));
-    if let Some(of) = has_run {
+    if let Some(of) = run_of("COUCHDB FAILS IN THE MIDDLE, to be asked again: ") {
+        return Ok(Event::FailsForNow(run(of)?));
+    }
+    if let Some(of) = run_of("COUCHDB FAILS FOR GOOD: ") {
+        return Ok(Event::Fails(run(of)?));
+    }
+    if let Some(of) = run_of("") {
         return Ok(Event::HasRun(run(of)?));
     }
     if let Some(of) = between("the disk notes that ", " begins") {
@@ -129,30 +207,45 @@ fn of_command(line: &str) -> Result<Event> {
         id.parse::<u8>()?;
         return Ok(Event::Inside);
     }
-    let answered = line.split_once(" is answered: ").map(|(of, _)| of);
+    let said = [" is answered: ", " is refused: "];
+    let said = said.iter().find_map(|word| line.split_once(word)).map(|(of, _)| of);
     let inside = between("the disk has the OutcomeAgain of ", "")
+        .or_else(|| between("the disk has the Mark of ", ""))
         .or_else(|| between("the answer of ", " is confirmed"))
-        .or(answered);
+        .or_else(|| between("", " has rested"))
+        .or(said);
     run(inside.context("not an event that can be replayed")?)?;
     Ok(Event::Inside)
 }
 
 /// `NAME (delivery NUMBER)`.
 fn run(text: &str) -> Result<Run> {
-    let (name, delivery) = text.split_once(" (delivery ").context("no delivery")?;
-    let delivery = delivery.strip_suffix(')').context("no delivery")?.parse()?;
-    Ok(Run { command: command(name)?, delivery })
+    as_delivery(text.strip_suffix(')').context("no delivery")?, " (delivery ")
 }
 
+fn as_delivery(text: &str, between: &str) -> Result<Run> {
+    let (name, delivery) = text.split_once(between).context("no delivery")?;
+    Ok(Run { command: command(name)?, delivery: delivery.parse()? })
+}
+
+/// `METHOD OBJECT...`, with `(call)` or `(socket)` behind it unless it is a cast.
 fn command(name: &str) -> Result<Command> {
-    match name.split_once(' ') {
-        Some((method @ ("create_database" | "delete_database"), database))
-            if !database.is_empty() && database.chars().all(|c| c.is_ascii_lowercase()) =>
-        {
-            Ok(Command { method: method.to_owned(), database: database.to_owned() })
-        }
-        _ => bail!("no command that can be replayed: {name:?}"),
-    }
+    let unknown = || format!("no command that can be replayed: {name:?}");
+    let (plain, way) = match (name.strip_suffix(" (call)"), name.strip_suffix(" (socket)")) {
+        (Some(plain), _) => (plain, Way::Call),
+        (_, Some(plain)) => (plain, Way::Socket),
+        // The answer to a read is its only effect.
+        _ if name.starts_with("get_") => (name, Way::Call),
+        _ => (name, Way::Cast),
+    };
+    let mut words = plain.split(' ');
+    let method = words.next().unwrap_or_default();
+    let on: Vec<String> = words.map(str::to_owned).collect();
+    let known = METHODS.iter().find(|(name, _, count)| *name == method && *count == on.len());
+    let (_, method, _) = known.with_context(unknown)?;
+    let is_name = |name: &String| !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase());
+    ensure!(on.iter().all(is_name), unknown());
+    Ok(Command { method: (*method).to_owned(), on, way })
 }
 
 #[cfg(test)]
@@ -160,9 +253,13 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
+    fn command(method: &str, on: &[&str], way: Way) -> Command {
+        Command { method: method.to_owned(), on: on.iter().map(|name| (*name).to_owned()).collect(), way }
+    }
+
     #[test]
     fn a_line_that_is_not_the_explorers_is_named() {
-        for wrong in ["the agent begins", "delete_database a has run", "create_user al IS PUBLISHED AGAIN"] {
+        for wrong in ["the agent begins", "delete_database a has run", "rotate_os_admin IS PUBLISHED AGAIN"] {
             let error = format!("{:#}", parse(&format!("   1  KILL -9\n   2  {wrong}")).unwrap_err());
             assert!(error.contains("line 2") && error.contains(wrong), "{error}");
         }
@@ -170,11 +267,32 @@ mod tests {
     }
 
     #[test]
+    fn an_event_without_a_counterpart_says_why() {
+        let wrong = "THE DISK FAILS: the disk notes that create_user al (delivery 1) begins";
+        let error = format!("{:#}", parse(wrong).unwrap_err());
+        assert!(error.contains("only a disk that refuses outcomes"), "{error}");
+    }
+
+    #[test]
     fn lines_are_read_with_and_without_numbers() {
         let lines =
             parse("# a comment\n  12  KILL -9\ndelete_database a (delivery 3) has run (again)\n").unwrap();
-        let command = Command { method: "delete_database".to_owned(), database: "a".to_owned() };
+        let command = command("delete_database", &["a"], Way::Cast);
         assert_eq!(lines[0].event, Event::Killed);
         assert_eq!(lines[1].event, Event::HasRun(Run { command, delivery: 3 }));
+    }
+
+    #[test]
+    fn calls_and_messages_over_the_socket_are_read() {
+        let lines = "the control plane sends change_password al (call)\nthe caller of change_password al (call) gives up\n\
+                     grant_access al a (socket) is sent as delivery 2\n\
+                     COUCHDB FAILS FOR GOOD: database-create a (socket) (delivery 7) has run (again)";
+        let lines = parse(lines).unwrap();
+        let call = command("change_password", &["al"], Way::Call);
+        assert_eq!([&lines[0].event, &lines[1].event], [&Event::Sent(call.clone()), &Event::GaveUp(call)]);
+        let grant = command("grant_access", &["al", "a"], Way::Socket);
+        assert_eq!(lines[2].event, Event::SentLocally(Run { command: grant, delivery: 2 }));
+        let create = command("create_database", &["a"], Way::Socket);
+        assert_eq!(lines[3].event, Event::Fails(Run { command: create, delivery: 7 }));
     }
 }

@@ -20,5 +20,5 @@ pub(super) use command_log::CommandLog;
 pub(super) use compression::Compression;
 pub use pipeline::OwnCommands;
 pub(super) use pipeline::{RequestPipeline, Taken};
-pub(super) use replay::{Records, add_operations};
+pub(super) use replay::Records;
 pub(super) use source::{IncomingMessage, Replies, RequestSource, RequestTransport, Undeliverable, stopping};

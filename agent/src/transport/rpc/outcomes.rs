@@ -127,9 +127,9 @@ impl CommandRecord {
         self.seed = Some(seed.text().clone());
     }
 
-    /// What the command was changing when it was interrupted.
-    pub(super) fn interrupted(&self) -> Option<&Changes> {
-        self.changes.as_ref().filter(|_| self.outcome.is_none())
+    /// What the command changes. `None` if it had not begun.
+    pub(super) fn changes(&self) -> Option<&Changes> {
+        self.changes.as_ref()
     }
 
     pub(super) fn outcome(&self) -> Option<&RecordedOutcome> {

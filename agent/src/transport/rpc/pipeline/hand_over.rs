@@ -9,7 +9,7 @@ use trove_couchdb_protocol::{
     trove::{Method, UserAction},
 };
 
-use super::{InFlight, Job, RequestPipeline, delivered, in_flight::mark_of, work_of};
+use super::{InFlight, Job, RequestPipeline, delivered, work_of};
 use crate::{
     commands::{self, Arguments, Command, Scopes},
     operations::{End, NewOperation, Operation, OperationRecord, of_command},
@@ -108,7 +108,7 @@ impl RequestPipeline {
             }
         }
         flight.drop_job();
-        let (delivery, id) = (next.delivery, mark_of(ReplayTags::of_id(record.id.as_str())));
+        let (delivery, id) = (next.delivery, ReplayTags::of_operation(&record.id));
         self.shared().in_flight.insert(delivery, Arc::new(next));
         (delivery, id)
     }
@@ -121,11 +121,12 @@ impl RequestPipeline {
         InFlight::new(delivery, Some(source_ref), id.to_owned(), record.kind.clone(), marks)
     }
 
-    /// Resumes every operation whose end was not reported, before any other command may begin. Blocks while
-    /// it reads some small files.
-    pub(in crate::transport) fn resume_operations(&self) {
+    /// Resumes the operations of an earlier agent, before any other command may begin. Blocks while it reads
+    /// some small files.
+    pub(in crate::transport) fn resume_operations(&self, unfinished: &[Mark]) {
         let operations = &self.0.guest.operations;
-        for record in operations.all().into_iter().filter(|record| !record.is_told) {
+        let goes_on = |record: &OperationRecord| unfinished.contains(&ReplayTags::of_operation(&record.id));
+        for record in operations.all().into_iter().filter(goes_on) {
             let Some(operation) = operations.operation(&record.id) else { continue };
             let _about = crate::log::command_span(record.giver.request_id.as_deref()).entered();
             let flight = self.operation_flight(operation, &record, &record.command_id);
@@ -185,7 +186,7 @@ impl RequestPipeline {
     pub(super) fn operation_of(&self, mark: Mark) -> Option<Operation> {
         let operations = &self.0.guest.operations;
         let all = operations.all();
-        let found = all.iter().find(|record| mark_of(ReplayTags::of_id(record.id.as_str())) == mark)?;
+        let found = all.iter().find(|record| ReplayTags::of_operation(&record.id) == mark)?;
         operations.operation(&found.id)
     }
 

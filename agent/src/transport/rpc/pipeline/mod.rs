@@ -41,7 +41,7 @@ use trove_couchdb_protocol::new_id;
 use super::{
     command_log::CommandLog,
     outcomes::RecordedOutcome,
-    replay::{FromDisk, Records, ReplayTags},
+    replay::{Known, Records, ReplayTags},
     source::{Replies, RequestSourceRef},
 };
 use crate::{
@@ -107,7 +107,7 @@ impl RequestPipeline {
     pub(in crate::transport) fn new(
         guest: Guest,
         records: Records,
-        from_disk: FromDisk,
+        known: Known,
         command_log: CommandLog,
         limits: RpcSettings,
         stopping: CancellationToken,
@@ -117,7 +117,7 @@ impl RequestPipeline {
             endings: limits.duplicate_window,
             marks: limits.replay_window,
         };
-        let core = Core::new(allowed, from_disk);
+        let core = Core::new(allowed, known);
         let shared =
             Shared { core, in_flight: HashMap::new(), left: HashMap::new(), next: 0, is_stopping: false };
         Self(Arc::new(Inner {

@@ -4,7 +4,7 @@ use tracing::{debug, warn};
 use trove_couchdb_delivery::{Refusal, WaitsFor};
 use trove_couchdb_protocol::{Context, Failure, FailureClass, Outcome, trove::Method};
 
-use super::{InFlight, RequestPipeline, is_credible, job::Ending};
+use super::{InFlight, RequestPipeline, is_credible, job::Ending, run::settled};
 use crate::{
     audit::AuditOutcome,
     transport::rpc::{
@@ -47,6 +47,7 @@ impl RequestPipeline {
             }
             _ => Ending::refused(refusal.unwrap_or_else(not_run)),
         };
+        let ending = settled(flight, ending);
         if why == Refusal::Unacceptable
             && let Outcome::Failure(failure) = &ending.outcome
         {

@@ -162,6 +162,7 @@ impl RequestPipeline {
 
     /// Ends a command, and notifies it if it failed.
     async fn fail(&self, flight: &InFlight, job: &Job, ending: Ending) {
+        let ending = settled(flight, ending);
         if let Outcome::Failure(failure) = &ending.outcome {
             job.command.on_failure(&self.0.guest, &job.id, &failure.message).await;
         }
@@ -180,6 +181,16 @@ impl RequestPipeline {
         let recorded = RecordedOutcome::of(&outcome);
         flight.state().outcome = Some(outcome);
         self.tell(Event::Finished { delivery: flight.delivery, outcome: recorded, succeeded });
+    }
+}
+
+/// How a command ends. An operation that was cancelled meanwhile ends as cancelled.
+pub(super) fn settled(flight: &InFlight, ending: Ending) -> Ending {
+    let is_said =
+        matches!(&ending.outcome, Outcome::Failure(failure) if failure.is(FailureClass::OperationCancelled));
+    match flight.operation() {
+        Some(operation) if operation.settle() && !is_said => Ending::failed(cancelled(operation)),
+        _ => ending,
     }
 }
 

@@ -19,20 +19,20 @@ mod store;
 mod tags;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tracing::{error, warn};
-use trove_couchdb_delivery::{Mark, Resumed};
+use trove_couchdb_delivery::{Mark, Resumed, StoredCommand, StoredOperation, resume};
 use trove_couchdb_protocol::Seal;
 
 use super::outcomes::{self, CommandRecord, OutcomeFile, RecordedOutcome, Stored};
 use crate::{
     commands::{Changes, Scopes, Seed},
-    operations::Operations,
+    operations::{OperationRecord, Operations},
     system,
 };
 use store::Store;
@@ -44,8 +44,29 @@ const OUTCOME_LINES: usize = 1_024;
 /// How many marks of read-only commands may wait to be written.
 const WAITING: usize = 1_024;
 
+/// What the two files contain.
+#[derive(Debug, Default)]
+pub(in crate::transport) struct FromDisk {
+    marks: Vec<Mark>,
+    commands: Vec<StoredCommand<Scopes, RecordedOutcome>>,
+}
+
 /// What an earlier agent stored, for the core.
-pub(in crate::transport) type FromDisk = Resumed<Scopes, RecordedOutcome>;
+pub(in crate::transport) type Known = Resumed<Scopes, RecordedOutcome>;
+
+impl FromDisk {
+    /// Adds the operations. The delivery core decides what the agent continues.
+    pub(in crate::transport) fn resume(self, operations: &Operations, has_broker: bool) -> Known {
+        let stored = |record: OperationRecord| StoredOperation {
+            id: ReplayTags::of_operation(&record.id),
+            message: record.marks.iter().filter_map(|text| outcomes::seal(text)).map(|seal| Mark(seal.0)).collect(),
+            handed_over: RecordedOutcome::HandedOver(record.id.clone()),
+            end: record.end.map(RecordedOutcome::from),
+            is_told: record.is_told,
+        };
+        resume(self.marks, self.commands, operations.all().into_iter().map(stored).collect(), has_broker)
+    }
+}
 
 /// The two files.
 #[derive(Debug, Clone)]
@@ -131,11 +152,11 @@ impl Records {
         let mut memory = Memory::default();
         for (marks, record) in stored.unacknowledged {
             let Some(id) = marks.id() else { continue };
-            if let Some(outcome) = record.outcome() {
-                known.ended.push((marks.for_the_core(), outcome.clone()));
-            } else if let Some(changes) = record.interrupted() {
-                known.interrupted.push((Mark(id.0), changes.scopes()));
-            }
+            known.commands.push(StoredCommand {
+                marks: marks.for_the_core(),
+                scopes: record.changes().map(Changes::scopes),
+                outcome: record.outcome().cloned(),
+            });
             memory.records.insert(id, Kept { record, written: true });
         }
         for marks in stored.acknowledged {
@@ -292,24 +313,6 @@ pub(super) fn tell(written: Result<io::Result<()>, tokio::task::JoinError>) {
             warn!(%error, "What was carried out can't be written down: after a restart it could be replayed.");
         }
         Err(error) => error!(%error, "What was carried out was not written down."),
-    }
-}
-
-/// Adds what the operations show: their messages were handed over, and some outcomes were not reported yet.
-pub(in crate::transport) fn add_operations(known: &mut FromDisk, operations: &Operations) {
-    let settled: HashSet<Mark> = known.marks.iter().copied().collect();
-    for record in operations.all() {
-        let seals = record.marks.iter().map(|text| outcomes::seal(text)).collect::<Option<Vec<_>>>();
-        if let Some(marks) = seals.map(|seals| ReplayTags::from_seals(seals).for_the_core())
-            && let Some(id) = marks.first().copied().filter(|id| !settled.contains(id))
-        {
-            known.interrupted.retain(|(interrupted, _)| *interrupted != id);
-            known.ended.push((marks, RecordedOutcome::HandedOver(record.id.clone())));
-        }
-        if let Some(end) = record.end.filter(|_| !record.is_told) {
-            let mark = Mark(ReplayTags::of_id(record.id.as_str()).0);
-            known.ended.push((vec![mark], end.into()));
-        }
     }
 }
 

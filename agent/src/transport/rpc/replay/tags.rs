@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use trove_couchdb_delivery::Mark;
-use trove_couchdb_protocol::{Request, Seal};
+use trove_couchdb_protocol::{OperationId, Request, Seal};
 
 /// All marks of one message; the first is the mark of its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,11 @@ impl ReplayTags {
         let mut own = [0; 16];
         own.copy_from_slice(&digest[..16]);
         Seal(own)
+    }
+
+    /// The mark of an operation.
+    pub(in crate::transport::rpc) fn of_operation(id: &OperationId) -> Mark {
+        Mark(Self::of_id(id.as_str()).0)
     }
 
     pub(in crate::transport::rpc) fn from_seals(seals: Vec<Seal>) -> Self {

@@ -13,8 +13,9 @@ fn marks(numbers: &[u8]) -> ReplayTags {
     ReplayTags::from_seals(numbers.iter().map(|number| Seal([*number; 16])).collect())
 }
 
-fn load(directory: &Path, keep: usize) -> (Records, FromDisk) {
-    Records::load(directory, keep)
+fn load(directory: &Path, keep: usize) -> (Records, Known) {
+    let (records, from_disk) = Records::load(directory, keep);
+    (records, resume(from_disk.marks, from_disk.commands, Vec::new(), true))
 }
 
 /// Ends a command that changes something, and acknowledges it.
@@ -25,13 +26,13 @@ async fn carry_out(records: &Records, numbers: &[u8]) {
 }
 
 /// The mark is known, but no outcome.
-fn is_answered(known: &FromDisk, number: u8) -> bool {
+fn is_answered(known: &Known, number: u8) -> bool {
     let mark = Mark([number; 16]);
     known.marks.contains(&mark) && !known.ended.iter().any(|(marks, _)| marks[0] == mark)
 }
 
 /// None of these marks is known.
-fn is_new(known: &FromDisk, numbers: &[u8]) -> bool {
+fn is_new(known: &Known, numbers: &[u8]) -> bool {
     numbers.iter().all(|number| {
         let mark = Mark([*number; 16]);
         let ended = known.ended.iter().any(|(marks, _)| marks.contains(&mark));
@@ -40,7 +41,7 @@ fn is_new(known: &FromDisk, numbers: &[u8]) -> bool {
     })
 }
 
-fn recorded(known: &FromDisk, numbers: &[u8]) -> RecordedOutcome {
+fn recorded(known: &Known, numbers: &[u8]) -> RecordedOutcome {
     let all = marks(numbers).for_the_core();
     let found = known.ended.iter().find(|(marks, _)| *marks == all);
     found.unwrap_or_else(|| panic!("{numbers:?} is not recorded")).1.clone()
