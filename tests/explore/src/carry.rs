@@ -44,7 +44,9 @@ impl World {
                     }
                 }
                 Action::Remember(marks) => self.state.marks.extend(marks),
-                Action::Fetch(_) => self.state.left = None,
+                Action::Fetch(delivery) => {
+                    self.state.left = self.state.left.filter(|(left, _)| *left != delivery);
+                }
                 Action::Leave(delivery) => {
                     let message = self.state.flights.get(&delivery).map(|flight| flight.message);
                     self.state.left = message.map(|message| (delivery, message));
@@ -87,7 +89,13 @@ impl World {
             return Err(format!("{} begins without its secret on the disk", message.name));
         }
         let doubtful = self.state.published_again | self.state.monitor.lost;
-        let is_copy = message.source != Source::Broker || message.is_forged();
+        // An operation may come from a message over the socket, of which the broker's copy knows nothing.
+        let is_local = |one: &crate::scenario::Message| one.source == Source::Socket;
+        let is_copy = match message.source {
+            Source::Broker => message.is_forged(),
+            Source::Socket | Source::Own => true,
+            Source::Disk => self.scenario.messages.iter().any(is_local),
+        };
         let may_be_a_copy = is_copy || doubtful & 1 << flight.message != 0;
         let at_the_end = self.state.is_stopping;
         let attempt = Attempt { told_expired, at_the_end, again, may_be_a_copy };

@@ -55,33 +55,42 @@ impl World {
 
     /// A command that waits does so for an earlier one on the same things, or for a place.
     fn everybody_waits_for_something(&self) -> Result<(), Violation> {
-        let State { monitor, tasks, records, .. } = &self.state;
         if self.state.is_stopping {
             return Ok(());
         }
-        let is_busy = |delivery: DeliveryId| tasks.iter().any(|task| subject(&task.action) == Some(delivery));
-        // Whose lock is kept: an outcome that is being written, a refusal, an outcome that the disk refuses.
-        let keeps = |delivery: DeliveryId, number: u8| {
-            let is_ending = |action: &Action<u8>| match action {
-                Action::Refuse { delivery: one, .. } => *one == delivery,
-                Action::Write { delivery: one, kept, .. } => *one == delivery && *kept != Kept::OutcomeAgain,
-                _ => false,
-            };
-            let id = self.message(number).id;
-            tasks.iter().any(|task| is_ending(&task.action)) || (records.contains_key(&id) && !has(monitor.settled, id))
-        };
-        for (delivery, number) in monitor.not_running().filter(|(delivery, _)| !is_busy(*delivery)) {
+        for (delivery, number) in self.waiting_for_others() {
             let message = self.message(number);
-            let conflicts = |other: u8| self.message(other).scopes.conflicts_with(&message.scopes);
-            let is_behind = monitor.accepted_before(delivery).any(conflicts)
-                || self.state.left.is_some_and(|(left, other)| left < delivery && conflicts(other))
-                || self.state.flights.iter().any(|(one, flight)| keeps(*one, flight.message) && conflicts(flight.message))
-                || records.keys().any(|id| !has(monitor.settled, *id) && self.of_id(*id).any(conflicts));
-            if !is_behind && (message.is_long() || self.free_places() > 0) {
+            if (message.is_long() || self.free_places() > 0) && !self.is_behind(delivery, number) {
                 return Err(format!("{} waits for nothing", message.name));
             }
         }
         Ok(())
+    }
+
+    /// Accepted commands that have no task: others are in their way.
+    fn waiting_for_others(&self) -> impl Iterator<Item = (DeliveryId, u8)> {
+        let is_busy = |delivery| self.state.tasks.iter().any(|task| subject(&task.action) == Some(delivery));
+        self.state.monitor.not_running().filter(move |(delivery, _)| !is_busy(*delivery))
+    }
+
+    /// Whether a command must wait for an earlier one on the same things.
+    fn is_behind(&self, delivery: DeliveryId, number: u8) -> bool {
+        let State { monitor, tasks, records, flights, left, .. } = &self.state;
+        let conflicts = |other: u8| self.message(other).scopes.conflicts_with(&self.message(number).scopes);
+        // Its outcome or its refusal is being written.
+        let is_ending = |one: DeliveryId| {
+            tasks.iter().any(|task| match task.action {
+                Action::Refuse { delivery, .. } => delivery == one,
+                Action::Write { delivery, kept, .. } => delivery == one && kept != Kept::OutcomeAgain,
+                _ => false,
+            })
+        };
+        // The disk refuses its outcome, and its message may come again.
+        let mut unwritten = records.keys().filter(|id| !has(monitor.settled, **id));
+        monitor.accepted_before(delivery).any(conflicts)
+            || left.is_some_and(|(left, other)| left < delivery && conflicts(other))
+            || flights.iter().any(|(one, flight)| conflicts(flight.message) && is_ending(*one))
+            || unwritten.any(|id| self.of_id(*id).any(conflicts))
     }
 
     fn of_id(&self, id: u8) -> impl Iterator<Item = u8> {
@@ -97,23 +106,18 @@ impl World {
 
     /// Places are given in the order of arrival.
     pub(crate) fn gets_its_place(&self, delivery: DeliveryId) -> Result<(), Violation> {
-        let State { monitor, tasks, .. } = &self.state;
         if self.message_of(delivery).is_long() {
             return Ok(());
         }
-        let is_busy = |delivery: DeliveryId| tasks.iter().any(|task| subject(&task.action) == Some(delivery));
-        let earlier = monitor.not_running().filter(|(one, number)| {
-            *one < delivery && !is_busy(*one) && !self.message(*number).is_long()
-        });
-        for (one, number) in earlier {
-            let conflicts = |other: u8| self.message(other).scopes.conflicts_with(&self.message(number).scopes);
-            let is_held = self.state.flights.values().any(|flight| conflicts(flight.message) && flight.outcome.is_some());
-            if !is_held && !monitor.accepted_before(one).any(conflicts) {
-                let (name, other) = (self.name_of(delivery), self.message(number).name);
-                return Err(format!("{name} gets a place for which {other} waits longer"));
+        let mut earlier = self.waiting_for_others().filter(|(one, _)| *one < delivery);
+        let is_ready = |(one, number): &(DeliveryId, u8)| !self.message(*number).is_long() && !self.is_behind(*one, *number);
+        match earlier.find(is_ready) {
+            Some((_, other)) => {
+                let (name, other) = (self.name_of(delivery), self.message(other).name);
+                Err(format!("{name} gets a place for which {other} waits longer"))
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// A record of an outcome is for the message that it is of; the end of an operation is told once.

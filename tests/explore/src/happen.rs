@@ -90,7 +90,7 @@ impl World {
             Step::Tear(number) => {
                 let message = self.message(number).clone();
                 self.state.disk.tear(&message, number);
-                self.state.monitor.record_torn(&message, number);
+                self.state.monitor.record_torn(&self.scenario, number);
                 self.process_ends();
                 Ok(())
             }
@@ -218,6 +218,7 @@ impl World {
         let delivery = DeliveryId(self.state.next_delivery);
         let Some(queued) = self.state.broker.hand_out(delivery) else { return Ok(()) };
         let id = self.message(queued.message).mark();
+        self.state.monitor.arrived(queued.message);
         self.tell(Event::PutBack { id, redelivered: queued.redelivered })?;
         self.state.broker.requeue(delivery, self.state.monitor.expired);
         Ok(())

@@ -183,7 +183,8 @@ impl Monitor {
             if has(self.ran, id) && !attempt.again && !attempt.may_be_a_copy {
                 return Err(format!("{name} runs again as if it were new"));
             }
-            if attempt.again && !has(self.ran, id) && !has(self.seen_before, number) {
+            let may_have_run = has(self.ran, id) || has(self.seen_before, number) || message.is_forged();
+            if attempt.again && !may_have_run {
                 return Err(format!("{name} is told that it has run, and it has not"));
             }
             if has(self.failed, id) && !has(self.refused_once | self.loose, id) {
@@ -351,10 +352,16 @@ impl Monitor {
 
     /// The record of a message or an operation is unreadable: its command may run again, and an operation
     /// may be lost.
-    pub(crate) fn record_torn(&mut self, message: &Message, number: u8) {
+    pub(crate) fn record_torn(&mut self, scenario: &Scenario, number: u8) {
+        let message = &scenario.messages[usize::from(number)];
         self.unnoted |= 1 << message.id;
-        self.refused_once |= 1 << message.id;
-        self.loose |= 1 << message.id;
+        // A message and the operation that it becomes are known by each other's records.
+        for (other, one) in (0..).zip(&scenario.messages) {
+            if other == number || message.operation == Some(other) || one.operation == Some(number) {
+                self.refused_once |= 1 << one.id;
+                self.loose |= 1 << one.id;
+            }
+        }
         if message.source == Source::Disk {
             self.gone |= 1 << number;
         }

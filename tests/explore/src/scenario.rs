@@ -242,6 +242,15 @@ pub fn all() -> Vec<Scenario> {
                 ],
             )
         },
+        Scenario::new(
+            "abandoned",
+            "a call that is left with the broker, between two others",
+            vec![
+                Message::cast("create_user al", 1, USER),
+                Message::call("grant_access al a (call)", 2, USER | DATABASE),
+                Message::cast("create_database a", 3, DATABASE),
+            ],
+        ),
         Scenario {
             places: 1,
             sends_late: true,
@@ -355,9 +364,9 @@ pub fn all() -> Vec<Scenario> {
                 "places",
                 "three commands that wait for the same place",
                 vec![
-                    Message::cast("create_user al", 1, USER),
+                    Message::call("create_user al (call)", 1, USER),
                     Message::cast("create_database a", 2, DATABASE),
-                    Message::cast("create_user bo", 3, OTHER),
+                    Message::read("get_user bo", 3, OTHER),
                 ],
             )
         },
@@ -366,7 +375,7 @@ pub fn all() -> Vec<Scenario> {
             "other parts under the id of a message",
             vec![
                 grant.clone().encrypted(),
-                Message { parts_of: Some(9), ..Message::cast("delete_database a (forged)", 1, DATABASE) },
+                Message { parts_of: Some(9), ..Message::cast("grant_access (forged)", 1, USER | DATABASE) },
             ],
         ),
         Scenario {

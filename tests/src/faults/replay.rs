@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::proxy::Proxy;
 use super::schedule::{Command, Event, Line, Run, Way};
-use crate::bus::{Message, PendingReply, Request, notification};
+use crate::bus::{CallError, Message, PendingReply, Request, notification};
 use crate::fixture::{Fixture, FixturePlan};
 use crate::local::{LocalClient, PendingAnswer};
 use crate::rabbitmq::RabbitNode;
@@ -150,10 +150,7 @@ impl Replay {
             Event::Starts | Event::Inside => "by itself",
             Event::Connects if self.runs_agent => "by itself",
             Event::Connects => {
-                self.prepare(life, ends)?;
-                self.fixture.agent.start_again()?;
-                self.fixture.agent.wait_ready().await?;
-                self.runs_agent = true;
+                self.start_agent(life, ends).await?;
                 "done"
             }
             Event::Sent(command) => {
@@ -161,6 +158,10 @@ impl Replay {
                 "done"
             }
             Event::SentLocally(run) => {
+                // It connects to the broker by itself, perhaps earlier than in the schedule.
+                if !self.runs_agent {
+                    self.start_agent(life, ends).await?;
+                }
                 self.send_locally(&run.command).await?;
                 "done"
             }
@@ -229,6 +230,14 @@ impl Replay {
                 "done"
             }
         })
+    }
+
+    async fn start_agent(&mut self, life: &[&Event], ends: bool) -> Result<()> {
+        self.prepare(life, ends)?;
+        self.fixture.agent.start_again()?;
+        self.fixture.agent.wait_ready().await?;
+        self.runs_agent = true;
+        Ok(())
     }
 
     /// Before the agent starts, decides which answers of CouchDB are held back and whether the disk accepts
@@ -319,7 +328,7 @@ impl Replay {
         }
         // This call waits for all commands sent before it.
         drop(self.fixture.bus.request(&Request::new("list_databases", json!({}))).await?);
-        let mut wrong = self.unanswered().await;
+        let mut wrong = self.answers().await;
         let order = self.first_runs()?;
         for thing in self.things() {
             let last = order.iter().rev().find_map(|command| Some((command, command.makes(thing)?)));
@@ -335,17 +344,32 @@ impl Replay {
         Ok(wrong)
     }
 
-    /// Calls whose callers still wait.
-    async fn unanswered(&mut self) -> Vec<String> {
-        let mut wrong = Vec::new();
+    /// Calls whose callers still wait, and commands that succeeded for one caller and failed for another.
+    async fn answers(&mut self) -> Vec<String> {
+        let (mut wrong, mut answered): (Vec<String>, Vec<(Command, bool)>) = (Vec::new(), Vec::new());
+        let mut all = Vec::new();
         for (command, reply, until) in std::mem::take(&mut self.calls) {
-            if until.is_none() && matches!(reply.within(IN_VAIN).await, Err(crate::bus::CallError::Timeout(_))) {
-                wrong.push(format!("{} is never answered", command.method));
-            }
+            let gives_up = until.is_some();
+            all.push((command, gives_up, reply.within(IN_VAIN).await));
         }
         for (command, answer, _connection) in std::mem::take(&mut self.local) {
-            if matches!(answer.within(IN_VAIN).await, Err(crate::bus::CallError::Timeout(_))) {
-                wrong.push(format!("{} is never answered over the socket", command.method));
+            all.push((command, false, answer.within(IN_VAIN).await));
+        }
+        for (command, gives_up, answer) in all {
+            match answer {
+                Err(CallError::Timeout(_)) if !gives_up => {
+                    wrong.push(format!("{} is never answered ({:?})", command.method, command.way));
+                }
+                Ok(_) | Err(CallError::Failure(_)) => answered.push((command, answer.is_ok())),
+                // The caller gave up, or the agent was killed with its socket.
+                Err(_) => {}
+            }
+        }
+        for (at, (command, succeeded)) in answered.iter().enumerate() {
+            let differs = |(other, result): &&(Command, bool)| other.is_same(command) && result != succeeded;
+            if let Some((other, _)) = answered.iter().skip(at + 1).find(differs) {
+                let (method, one, two) = (&command.method, command.way, other.way);
+                wrong.push(format!("{method} is answered differently to {one:?} and {two:?}"));
             }
         }
         wrong
