@@ -13,9 +13,9 @@ use crate::event::Mark;
 pub(crate) enum ReplayVerdict<V> {
     /// The message must run.
     Fresh,
-    /// The same message was carried out. `None` if it was answered, or if its parts differ.
+    /// The same message was carried out. `None` if it was answered.
     Known(Option<V>),
-    /// The message has a different id than an earlier message with one of its parts.
+    /// The message has the id of an earlier message, or one of its parts, but not both.
     Forged,
 }
 
@@ -53,10 +53,13 @@ impl<V: Clone> ReplayTags<V> {
 
     pub(crate) fn verdict_of(&self, id: Mark, parts: &[Mark]) -> ReplayVerdict<V> {
         if self.known.contains(&id) {
-            let whole = |record: &&Record<V>| record.marks.get(1..) == Some(parts);
-            return ReplayVerdict::Known(
-                self.records.get(&id).filter(whole).map(|record| record.outcome.clone()),
-            );
+            return match self.records.get(&id) {
+                // A message over the socket has no parts.
+                Some(record) if !parts.is_empty() && record.marks.get(1..) != Some(parts) => {
+                    ReplayVerdict::Forged
+                }
+                record => ReplayVerdict::Known(record.map(|record| record.outcome.clone())),
+            };
         }
         let foreign = |mark: &Mark| {
             self.known.contains(mark) || self.under_way.get(mark).is_some_and(|owner| *owner != id)
@@ -135,7 +138,7 @@ mod tests {
         marks.release(mark(1), &[mark(11)]);
         assert!(marks.none_is_under_way());
         assert_eq!(marks.verdict_of(mark(1), &[mark(11)]), ReplayVerdict::Known(Some(7)));
-        assert_eq!(marks.verdict_of(mark(1), &[mark(12)]), ReplayVerdict::Known(None), "not wholly the same");
+        assert_eq!(marks.verdict_of(mark(1), &[mark(12)]), ReplayVerdict::Forged, "not wholly the same");
         assert_eq!(marks.verdict_of(mark(2), &[mark(11)]), ReplayVerdict::Forged, "carried out");
         assert!(marks.acknowledge(mark(1)) && !marks.acknowledge(mark(1)));
         assert_eq!(marks.verdict_of(mark(1), &[mark(11)]), ReplayVerdict::Known(None));

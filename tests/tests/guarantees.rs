@@ -43,7 +43,10 @@ fn mutations() -> Vec<Mutation> {
             Mutation {
                 name: file.file_stem().unwrap().to_string_lossy().into_owned(),
                 guarantee: field("Guarantee"),
-                tests: fields("Test").iter().map(|test| test.split(' ').next_back().unwrap().to_owned()).collect(),
+                tests: fields("Test")
+                    .iter()
+                    .map(|test| test.split(' ').next_back().unwrap().to_owned())
+                    .collect(),
                 file,
             }
         })

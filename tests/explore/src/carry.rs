@@ -3,7 +3,7 @@
 use trove_couchdb_delivery::{Action, Answer, DeliveryId, Event, HandedOver, Kept, Source};
 
 use crate::{
-    monitor::{Attempt, FAILED, REFUSED, Violation},
+    monitor::{Attempt, CANCELLED, FAILED, REFUSED, Violation},
     scenario::Bits,
     step::Way,
     world::{State, Task, World},
@@ -13,8 +13,6 @@ use crate::{
 const CARRIED_OUT: u8 = 250;
 /// The answer of an agent that stops.
 const STOPPING: u8 = 251;
-/// The outcome of a cancelled operation.
-pub(crate) const CANCELLED: u8 = FAILED + 100;
 
 impl World {
     /// Passes an event to the core and starts the resulting actions.

@@ -3,8 +3,7 @@
 use trove_couchdb_delivery::{Action, Answer, DeliveryId, Kept, Refusal, Scopes, Source};
 
 use crate::{
-    carry::CANCELLED,
-    monitor::{Violation, has},
+    monitor::{CANCELLED, Violation, has},
     scenario::Message,
     world::{State, Task, World},
 };
@@ -110,7 +109,9 @@ impl World {
             return Ok(());
         }
         let mut earlier = self.waiting_for_others().filter(|(one, _)| *one < delivery);
-        let is_ready = |(one, number): &(DeliveryId, u8)| !self.message(*number).is_long() && !self.is_behind(*one, *number);
+        let is_ready = |(one, number): &(DeliveryId, u8)| {
+            !self.message(*number).is_long() && !self.is_behind(*one, *number)
+        };
         match earlier.find(is_ready) {
             Some((_, other)) => {
                 let (name, other) = (self.name_of(delivery), self.message(other).name);
@@ -124,7 +125,10 @@ impl World {
     pub(crate) fn may_be_answered(&self, number: u8, answer: &Answer<u8>) -> Result<(), Violation> {
         let message = self.message(number);
         if matches!(answer, Answer::Recorded(_)) && !self.state.disk.is_of(message) {
-            return Err(format!("{} is answered with the outcome of a message of which it has the id", message.name));
+            return Err(format!(
+                "{} is answered with the outcome of a message of which it has the id",
+                message.name
+            ));
         }
         if message.source == Source::Disk && self.state.disk.is_told(number) {
             return Err(format!("the end of {} is told again", message.name));
@@ -169,8 +173,11 @@ impl World {
     /// Whether a command on the same things was interrupted, and the broker has not delivered it since.
     fn is_interrupted(&self, message: &Message) -> bool {
         let may_come = |one: &&Message| one.source == Source::Broker && self.has_broker();
-        let mut open = self.scenario.messages.iter().filter(may_come).filter(|one| self.state.disk.is_open(one.mark()));
-        open.any(|one| one.scopes.conflicts_with(&message.scopes) && !has(self.state.monitor.came_back, one.id))
+        let mut open =
+            self.scenario.messages.iter().filter(may_come).filter(|one| self.state.disk.is_open(one.mark()));
+        open.any(|one| {
+            one.scopes.conflicts_with(&message.scopes) && !has(self.state.monitor.came_back, one.id)
+        })
     }
 
     /// An agent answers a message only once, as long as it remembers the message.
@@ -223,9 +230,11 @@ impl World {
     /// the two, the outcome stays on the disk.
     pub(crate) fn no_record_stays(&self) -> Result<(), Violation> {
         let State { monitor, disk, .. } = &self.state;
-        let numbered = (0..).zip(&self.scenario.messages);
-        for (number, message) in numbered.filter(|(_, message)| message.source == Source::Broker) {
-            let is_lost = has(monitor.gone | monitor.expired, number) || has(monitor.kept_records, message.id);
+        let all = &self.scenario.messages;
+        for message in all.iter().filter(|message| message.source == Source::Broker) {
+            let nobody = monitor.gone | monitor.expired;
+            let is_lost = self.of_id(message.id).any(|number| has(nobody, number))
+                || has(monitor.kept_records, message.id);
             let has_ended =
                 disk.has_record(message.mark()) && has(monitor.ended_here, message.id) && !is_lost;
             if has_ended || (disk.is_open(message.mark()) && !has(monitor.kept_records, message.id)) {

@@ -84,7 +84,8 @@ impl Disk {
 
     /// The first operation whose end was not reported, except for some.
     pub(crate) fn untold(&self, except: u8) -> Option<u8> {
-        let untold = |(number, operation): &(&u8, &Operation)| !operation.is_told && except & 1 << **number == 0;
+        let untold =
+            |(number, operation): &(&u8, &Operation)| !operation.is_told && except & 1 << **number == 0;
         self.operations.iter().find(untold).map(|(number, _)| *number)
     }
 

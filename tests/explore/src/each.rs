@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Found, Scenario, search};
+use crate::{
+    scenario::Scenario,
+    search::{Found, search},
+};
 
 /// Searches each scenario with `faults` of it; passes each result to `done` with the time that it took. After a
 /// counterexample it begins no other scenario.

@@ -24,20 +24,7 @@ impl World {
     fn step(&mut self, step: Step) -> Result<(), Violation> {
         let expired = self.state.monitor.expired;
         match step {
-            Step::Start => {
-                let mut resumed = self.state.disk.resumed(&self.scenario, self.has_broker());
-                let unfinished = std::mem::take(&mut resumed.unfinished);
-                self.state.core = Some(Core::new(self.limits(), resumed));
-                for id in unfinished {
-                    let Some(operation) = self.numbered().find_map(|(number, one)| (one.mark() == id).then_some(number)) else { continue };
-                    if self.state.disk.is_cancelled(operation) {
-                        self.state.cancellations.entry(operation).or_default().ask();
-                    }
-                    let delivery = self.new_flight(operation, None);
-                    self.arrive(delivery, operation, true)?;
-                }
-                Ok(())
-            }
+            Step::Start => self.start_agent(),
             Step::Connect => {
                 self.state.broker.connect();
                 self.state.caught_up = false;
@@ -120,6 +107,25 @@ impl World {
                 self.connection_ended()
             }
         }
+    }
+
+    fn start_agent(&mut self) -> Result<(), Violation> {
+        let mut resumed = self.state.disk.resumed(&self.scenario, self.has_broker());
+        let unfinished = std::mem::take(&mut resumed.unfinished);
+        self.state.core = Some(Core::new(self.limits(), resumed));
+        for id in unfinished {
+            let Some(operation) =
+                self.numbered().find_map(|(number, one)| (one.mark() == id).then_some(number))
+            else {
+                continue;
+            };
+            if self.state.disk.is_cancelled(operation) {
+                self.state.cancellations.entry(operation).or_default().ask();
+            }
+            let delivery = self.new_flight(operation, None);
+            self.arrive(delivery, operation, true)?;
+        }
+        Ok(())
     }
 
     fn process_ends(&mut self) {

@@ -59,21 +59,34 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Option<Wanted> {
 
 /// Returns whether every guarantee held.
 fn explore(wanted: &Wanted) -> io::Result<bool> {
-    let is_wanted = |scenario: &Scenario| wanted.only.is_empty() || wanted.only.iter().any(|name| name == scenario.name);
+    let is_wanted =
+        |scenario: &Scenario| wanted.only.is_empty() || wanted.only.iter().any(|name| name == scenario.name);
     let scenarios: Vec<Scenario> = all().into_iter().filter(is_wanted).collect();
     let (mut reached, mut failed) = (Vec::new(), Ok(true));
     // The table also says how far one fault less leads.
     let fewest = if wanted.report.is_some() { 1 } else { wanted.faults };
     for faults in fewest..=wanted.faults {
-        search_each(&scenarios, |_| faults, wanted.limit, |scenario, found, took| {
-            let said = say(scenario, faults, found.reach, found.counterexample.as_ref(), took, wanted.write.as_deref());
-            failed = match (&failed, said) {
-                (_, Err(error)) => Err(error),
-                (Ok(true), Ok(())) => Ok(found.counterexample.is_none()),
-                _ => std::mem::replace(&mut failed, Ok(false)),
-            };
-            reached.push((scenario.name, faults, found.reach));
-        });
+        search_each(
+            &scenarios,
+            |_| faults,
+            wanted.limit,
+            |scenario, found, took| {
+                let said = say(
+                    scenario,
+                    faults,
+                    found.reach,
+                    found.counterexample.as_ref(),
+                    took,
+                    wanted.write.as_deref(),
+                );
+                failed = match (&failed, said) {
+                    (_, Err(error)) => Err(error),
+                    (Ok(true), Ok(())) => Ok(found.counterexample.is_none()),
+                    _ => std::mem::replace(&mut failed, Ok(false)),
+                };
+                reached.push((scenario.name, faults, found.reach));
+            },
+        );
     }
     if let Some(document) = &wanted.report {
         report(document, &scenarios, &reached)?;
@@ -118,7 +131,8 @@ fn say(
 
 /// Writes the table of how far the search went.
 fn report(document: &Path, scenarios: &[Scenario], reached: &[(&str, u8, Reach)]) -> io::Result<()> {
-    let mut table = "| scenario | messages | faults | states | longest schedule |\n|---|---|---|---|---|\n".to_owned();
+    let mut table =
+        "| scenario | messages | faults | states | longest schedule |\n|---|---|---|---|---|\n".to_owned();
     for scenario in scenarios {
         let of = |(name, ..): &&(&str, u8, Reach)| *name == scenario.name;
         let mut all: Vec<_> = reached.iter().filter(of).map(|(_, faults, reach)| (*faults, *reach)).collect();
@@ -146,7 +160,7 @@ fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

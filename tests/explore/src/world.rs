@@ -173,7 +173,8 @@ impl World {
         if broker.has_acks() {
             steps.push(Step::Acknowledged);
         }
-        let cancelling = (0..).zip(&self.scenario.messages).filter(|(number, _)| self.state.cancelling & 1 << number != 0);
+        let cancelling =
+            (0..).zip(&self.scenario.messages).filter(|(number, _)| self.state.cancelling & 1 << number != 0);
         steps.extend(cancelling.map(|(number, _)| Step::Cancelled(number)));
         let takes = !self.state.is_stopping || !self.state.last_came;
         if broker.is_connected && !broker.is_empty() && self.state.left.is_none() && takes {
@@ -232,7 +233,8 @@ impl World {
             return steps;
         }
         steps.push(Step::Kill);
-        let stored = self.numbered().filter(|(number, message)| self.state.disk.has_record_of(message, *number));
+        let stored =
+            self.numbered().filter(|(number, message)| self.state.disk.has_record_of(message, *number));
         steps.extend(stored.map(|(number, _)| Step::Tear(number)));
         if !self.state.is_stopping {
             steps.push(Step::Terminate);

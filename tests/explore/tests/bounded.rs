@@ -8,16 +8,8 @@ use trove_couchdb_explore::{Scenario, all, search_each};
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// Scenarios that are small enough for two faults.
-const SMALL: [&str; 8] = [
-    "chain",
-    "socket",
-    "forged-read",
-    "call-both-ways",
-    "both-ways",
-    "deadline",
-    "forgotten",
-    "cancel",
-];
+const SMALL: [&str; 8] =
+    ["chain", "socket", "forged-read", "call-both-ways", "both-ways", "deadline", "forgotten", "cancel"];
 
 /// Fails if the core decides wrongly in any state, and prints the schedule.
 ///

@@ -59,7 +59,12 @@ impl FromDisk {
     pub(in crate::transport) fn resume(self, operations: &Operations, has_broker: bool) -> Known {
         let stored = |record: OperationRecord| StoredOperation {
             id: ReplayTags::of_operation(&record.id),
-            message: record.marks.iter().filter_map(|text| outcomes::seal(text)).map(|seal| Mark(seal.0)).collect(),
+            message: record
+                .marks
+                .iter()
+                .filter_map(|text| outcomes::seal(text))
+                .map(|seal| Mark(seal.0))
+                .collect(),
             handed_over: RecordedOutcome::HandedOver(record.id.clone()),
             end: record.end.map(RecordedOutcome::from),
             is_told: record.is_told,
