@@ -9,7 +9,7 @@
 # make test-control-plane only what needs a real Trove: 26.0.0 and 24.1.0, or TROVE="VERSION …"
 # make test-control-plane-readme  control-plane/README.md followed to the letter on Trove 22.0.1, 13.0.1 and 12.0.0, or TROVE="VERSION …"
 # make chaos              the fault campaign: COMMANDS=10000 among FAULTS=200, by SEED; TRANSIENT=1: oslo's default queues;
-#                         SCHEDULE=FILE: a schedule that `explore --write FILE` wrote, replayed (tests/explore/schedules)
+#                         SCHEDULE=FILE: a schedule that `make explore WRITE=FILE` wrote, replayed (tests/explore/schedules)
 # make explore           every order of events around the delivery core, up to FAULTS=2 (3 take hours), SECONDS=600 for each
 #                         scenario, ONLY="chain grant" for some; prints a counterexample as a list of events, WRITE=FILE for
 #                         make chaos; REPORT=1 writes the table in docs/adr/0013-delivery-core.md

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Result;
 use trove_couchdb_tests::faults::campaign::Campaign;
 use trove_couchdb_tests::faults::plan::Size;
-use trove_couchdb_tests::faults::replay::replay;
+use trove_couchdb_tests::faults::replay::{Replayed, replay};
 use trove_couchdb_tests::faults::schedule::parse;
 
 async fn campaign(durable: bool, faults: usize, seed: u64) -> Result<()> {
@@ -34,15 +34,29 @@ async fn a_short_campaign() -> Result<()> {
     campaign(true, 15, 5).await
 }
 
+async fn replayed(schedule: &str) -> Result<Replayed> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("explore/schedules").join(schedule);
+    let replayed = replay(&parse(&std::fs::read_to_string(file)?)?).await?;
+    println!("{replayed}");
+    assert_eq!(replayed.wrong, [""; 0], "{replayed}");
+    Ok(replayed)
+}
+
+/// Each kind of event has its counterpart. Fails if one is only read, and does not happen.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kind_of_event_is_replayed() -> Result<()> {
+    let replayed = replayed("each-kind.schedule").await?;
+    let missed = replayed.steps.iter().find(|(_, what)| *what == "did not happen");
+    assert_eq!(missed, None, "{replayed}");
+    Ok(())
+}
+
 /// Replays the schedule by which a command once ran twice: the agent must not do what breaks the order.
 ///
 /// Mutation: core-refused-write-is-enough (docs/guarantees.md).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_schedule_of_the_double_execution() -> Result<()> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("explore/schedules/double-execution.schedule");
-    let replayed = replay(&parse(&std::fs::read_to_string(file)?)?).await?;
-    println!("{replayed}");
-    assert_eq!(replayed.wrong, [""; 0], "{replayed}");
+    let replayed = replayed("double-execution.schedule").await?;
     let waits = |(text, what): &(String, &str)| {
         text.contains("create_database a (delivery 2) begins") && *what == "did not happen"
     };

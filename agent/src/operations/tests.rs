@@ -135,6 +135,22 @@ async fn the_wish_to_end_survives_the_agent_and_can_be_had_once() {
     assert_eq!(next.cancel(&of_command("two")).await.unwrap_err(), NotCancelled::Unknown);
 }
 
+/// The outcome is known, but not on the disk yet.
+#[tokio::test]
+async fn an_operation_ends_as_cancelled_or_can_not_be_cancelled_any_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let operations = Operations::load(directory.path(), settings(10));
+    let ended = operations.take_over(new("one")).await.unwrap();
+    assert!(!ended.settle());
+    assert_eq!(operations.cancel(ended.id()).await.unwrap_err(), NotCancelled::Over);
+    let cancelled = operations.take_over(new("two")).await.unwrap();
+    operations.cancel(cancelled.id()).await.unwrap().unwrap();
+    assert!(cancelled.settle());
+    let next = Operations::load(directory.path(), settings(10));
+    assert!(!next.operation(ended.id()).unwrap().settle());
+    assert!(next.operation(cancelled.id()).unwrap().settle());
+}
+
 /// Operations that are running or not reported are never removed.
 #[tokio::test]
 async fn only_those_that_are_over_and_told_are_forgotten_the_oldest_first() {

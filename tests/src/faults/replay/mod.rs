@@ -226,6 +226,9 @@ impl Replay {
                 let channel = self.fixture.bus.channel().await?;
                 channel.queue_delete(self.fixture.bus.topic().into(), QueueDeleteOptions::default()).await?;
                 self.link.cut();
+                if self.runs_agent {
+                    self.queue_is_back().await?;
+                }
                 "done"
             }
             Event::ChannelClosed => {
@@ -273,6 +276,17 @@ impl Replay {
             self.fixture.client.get(&path, admin).await?
         };
         Ok(status.is_success())
+    }
+
+    /// Waits until the agent has declared its queue again: until then, what is sent gets lost.
+    async fn queue_is_back(&self) -> Result<()> {
+        until("the queue", async || {
+            let channel = self.fixture.bus.channel().await?;
+            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let topic = self.fixture.bus.topic().into();
+            Ok(channel.queue_declare(topic, passive, FieldTable::default()).await.is_ok())
+        })
+        .await
     }
 
     async fn all_is_delivered(&self) -> Result<()> {
