@@ -89,7 +89,7 @@ fn explore(wanted: &Wanted) -> io::Result<bool> {
         );
     }
     if let Some(document) = &wanted.report {
-        report(document, &scenarios, &reached)?;
+        report(document, wanted.limit, &scenarios, &reached)?;
     }
     failed
 }
@@ -130,9 +130,14 @@ fn say(
 }
 
 /// Writes the table of how far the search went.
-fn report(document: &Path, scenarios: &[Scenario], reached: &[(&str, u8, Reach)]) -> io::Result<()> {
-    let mut table =
-        "| scenario | messages | faults | states | longest schedule |\n|---|---|---|---|---|\n".to_owned();
+fn report(
+    document: &Path,
+    limit: Duration,
+    scenarios: &[Scenario],
+    reached: &[(&str, u8, Reach)],
+) -> io::Result<()> {
+    let mut table = format!("Each search had at most {} s.\n\n", limit.as_secs());
+    table += "| scenario | messages | faults | states | longest schedule |\n|---|---|---|---|---|\n";
     for scenario in scenarios {
         let of = |(name, ..): &&(&str, u8, Reach)| *name == scenario.name;
         let mut all: Vec<_> = reached.iter().filter(of).map(|(_, faults, reach)| (*faults, *reach)).collect();
