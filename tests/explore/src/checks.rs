@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// A record of an outcome is for the message that it is of; the end of an operation is told once.
+    /// A record of an outcome is for the message that it is of; the end of an operation is reported once.
     pub(crate) fn may_be_answered(&self, number: u8, answer: &Answer<u8>) -> Result<(), Violation> {
         let message = self.message(number);
         if matches!(answer, Answer::Recorded(_)) && !self.state.disk.is_of(message) {
@@ -131,7 +131,7 @@ impl World {
             ));
         }
         if message.source == Source::Disk && self.state.disk.is_told(number) {
-            return Err(format!("the end of {} is told again", message.name));
+            return Err(format!("the end of {} is reported again", message.name));
         }
         Ok(())
     }
@@ -232,8 +232,8 @@ impl World {
         let State { monitor, disk, .. } = &self.state;
         let all = &self.scenario.messages;
         for message in all.iter().filter(|message| message.source == Source::Broker) {
-            let nobody = monitor.gone | monitor.expired;
-            let is_lost = self.of_id(message.id).any(|number| has(nobody, number))
+            let gone = monitor.gone | monitor.expired;
+            let is_lost = self.of_id(message.id).any(|number| has(gone, number))
                 || has(monitor.kept_records, message.id);
             let has_ended =
                 disk.has_record(message.mark()) && has(monitor.ended_here, message.id) && !is_lost;

@@ -73,7 +73,7 @@ fn describe_task(world: &World, task: u8, way: Way) -> String {
         Way::Fails => format!("COUCHDB FAILS FOR GOOD: {what}"),
         Way::CutShort => format!("CUT SHORT AT THE AGENT'S END: {what}"),
         Way::Panics => format!("A PANIC: {what}"),
-        Way::Returned => format!("NOBODY TAKES IT: {what}"),
+        Way::Returned => format!("THE ANSWER HAS NO RECEIVER: {what}"),
         Way::Blocked => format!("THE BROKER TAKES NOTHING AND THE AGENT ENDS: {what}"),
     }
 }

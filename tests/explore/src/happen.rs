@@ -172,7 +172,7 @@ impl World {
         self.nothing_is_left()
     }
 
-    /// Nobody waits any more for the message that was left with the broker.
+    /// The agent no longer waits for the message that was left with the broker.
     fn nothing_is_left(&mut self) -> Result<(), Violation> {
         match self.state.left.take() {
             Some((left, _)) => self.tell(Event::Abandoned(left)),

@@ -17,7 +17,7 @@ pub(crate) enum Way {
     /// The task panics.
     Panics,
     /// The queue of the caller is gone, or the broker refuses the answer: the publisher keeps it and reports
-    /// success, so the message is acknowledged although nobody has the answer. A process on the machine that
+    /// success, so the message is acknowledged although the answer was not received. A process on the machine that
     /// is gone looks the same to the core, before its command has run and after.
     Returned,
 }

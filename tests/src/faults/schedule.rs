@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 /// How a command is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Way {
-    /// Over the broker; nobody waits for the answer.
+    /// Over the broker, without a caller that waits.
     Cast,
     /// Over the broker, with a caller that waits.
     Call,
@@ -111,7 +111,7 @@ const ONLY_INSIDE: [(&str, &str); 9] = [
     ("A PANIC: ", "no request makes the agent panic"),
     ("CUT SHORT AT THE AGENT'S END: ", "the harness does not know when the agent gives a command up"),
     ("THE BROKER TAKES NOTHING", "a broker under an alarm blocks all publishers, also the harness"),
-    ("NOBODY TAKES IT: ", "all answers go to the harness's own queue, which stays"),
+    ("THE ANSWER HAS NO RECEIVER: ", "all answers go to the harness's own queue, which stays"),
     ("the disk takes ", "operations are replayed by the tests of `operations`"),
     (" cancels ", "operations are replayed by the tests of `operations`"),
     ("the cancellation of ", "operations are replayed by the tests of `operations`"),

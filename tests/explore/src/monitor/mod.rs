@@ -167,7 +167,7 @@ impl Monitor {
             }
             let may_have_run = has(self.ran, id) || has(self.seen_before, number) || message.is_forged();
             if attempt.again && !may_have_run {
-                return Err(format!("{name} is told that it has run, and it has not"));
+                return Err(format!("{name} begins as if it had run before, and it has not"));
             }
             if has(self.failed, id) && !has(self.refused_once | self.loose, id) {
                 return Err(format!("{name} runs although its failure was answered"));

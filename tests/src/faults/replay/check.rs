@@ -110,7 +110,7 @@ impl Replay {
         let mut wrong = Vec::new();
         for (at, earlier) in order.iter().enumerate() {
             for later in order.iter().skip(at + 1).filter(|later| later.conflicts_with(earlier)) {
-                // Two commands that CouchDB sees as the same request can't be told apart.
+                // Two commands can have the same request to CouchDB.
                 let is_seen_as = earlier.asks_for(&self.fixture) == later.asks_for(&self.fixture);
                 if !is_seen_as && self.runs_of(earlier)?.last() > self.runs_of(later)?.first() {
                     let (earlier, later) = (&earlier.method, &later.method);
