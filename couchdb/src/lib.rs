@@ -22,10 +22,12 @@
 //! | `reply` | the answers, and how to recognise those of other servers |
 //! | `permissions` | `_security` |
 //! | `accounts` | users and server administrators |
-//! | `server` | health, configuration, nodes, disk |
+//! | `server` | health, nodes, disk |
+//! | [`configuration`] | the options that may be set: table, checks, nodes |
 
 mod accounts;
 mod command_error;
+pub mod configuration;
 mod couch;
 mod databases;
 mod http;

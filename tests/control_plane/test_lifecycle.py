@@ -106,15 +106,39 @@ def test_backup(encrypted: Guest, results: Results) -> None:
     shell.do("backup-delete", backup["id"])
 
 
-@pytest.mark.row("configuration attach", "400 with the reason, and nothing is attached; ACTIVE")
-def test_a_configuration_group(encrypted: Guest, results: Results) -> None:
+def option(guest: Guest, name: str) -> object:
+    """An option in CouchDB; None if it is not set."""
+    status, value = guest.couch.admin_request("GET", f"/_node/_local/_config/{name.replace('.', '/')}")
+    return value if status == 200 else None
+
+
+@pytest.mark.row("configuration attach", "the options are in effect; a detach restores what was set before; ACTIVE")
+def test_a_configuration_group(encrypted: Guest) -> None:
     shell = encrypted.shells["openstack"]
     options = ["--datastore", "couchdb", "--datastore-version", encrypted.way.version]
-    group = shell.do("configuration-create", "quiet", '{"log.level": "error"}', *options)
+    group = shell.do("configuration-create", "quiet", '{"log.level": "error", "chttpd_auth.timeout": 900}', *options)
+    before = option(encrypted, "log.level"), option(encrypted, "chttpd_auth.timeout")
+    shell.do("configuration-attach", encrypted.id, group["id"])
+    encrypted.eventually("the options are set", lambda: option(encrypted, "chttpd_auth.timeout") == "900")
+    assert option(encrypted, "log.level") == "error"
+    encrypted.wait_shown("it is attached", lambda shown: shown.get("configuration"), ENDS_WITHIN)
+    encrypted.wait_healthy()
+    shell.do("configuration-detach", encrypted.id)
+    encrypted.eventually("the options are as before", lambda: option(encrypted, "chttpd_auth.timeout") == before[1])
+    assert option(encrypted, "log.level") == before[0]
+
+
+@pytest.mark.row("configuration attach", "an option that would lock the agent out: 400 with the reason, and nothing is attached")
+def test_a_configuration_group_that_is_refused(encrypted: Guest, results: Results) -> None:
+    shell = encrypted.shells["openstack"]
+    options = ["--datastore", "couchdb", "--datastore-version", encrypted.way.version]
+    group = shell.do("configuration-create", "deaf", '{"chttpd.bind_address": "10.99.99.99", "log.level": "debug"}', *options)
+    before = option(encrypted, "log.level")
     seen = shell.refused("configuration-attach", encrypted.id, group["id"])
-    assert "update_overrides is not supported by the CouchDB guest agent" in seen, seen
-    results.saw("configuration attach", "", "encrypted", seen)
+    assert "the agent would be locked out" in seen, seen
+    results.saw("configuration attach", "an option that would lock the agent out", "encrypted", seen)
     assert not encrypted.show().get("configuration")
+    assert option(encrypted, "log.level") == before
     encrypted.wait_healthy()
 
 

@@ -233,7 +233,7 @@ impl Bootstrap {
             }
         }
         let [min, max] = limits;
-        Ok(Rounds { min, max })
+        Ok(Rounds { wanted: None, min, max })
     }
 
     pub(super) async fn server(

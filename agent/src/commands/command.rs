@@ -11,7 +11,7 @@ use trove_couchdb_protocol::{
     trove::{Method, UserAction},
 };
 
-use super::{ImageBrings, RunError, Scopes, Seed};
+use super::{Configuration, ImageBrings, RunError, Scopes, Seed};
 use crate::{
     bootstrap::Rotator,
     couch::Couch,
@@ -118,6 +118,8 @@ pub struct Guest {
     pub couch: Arc<Couch>,
     /// The guest's state.
     pub lifecycle: Lifecycle,
+    /// The options of CouchDB that were set.
+    pub options: Configuration,
     /// What `prepare` can skip.
     pub image_brings: ImageBrings,
     /// The agent's own state.

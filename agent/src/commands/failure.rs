@@ -2,7 +2,10 @@
 
 use trove_couchdb_protocol::{Failure, FailureClass, OperationId, host::HostError, trove::Method};
 
-use super::prepare::{PrepareError, StepFailure};
+use super::{
+    configuration::ConfigurationError,
+    prepare::{PrepareError, StepFailure},
+};
 use crate::{
     bootstrap::RotationError,
     couch::{CommandError, Couch, CouchError},
@@ -30,6 +33,8 @@ pub enum RunError {
     NotBack(NotBack),
     /// The operation does not exist or has ended.
     Operation(OperationError),
+    /// CouchDB's configuration was not changed.
+    Configuration(ConfigurationError),
     /// The command could not be completed.
     Command(CommandError),
 }
@@ -72,6 +77,9 @@ impl RunError {
         match self {
             Self::Command(error) => Self::Command(couch.explain(error).await),
             Self::Prepare(error) => Self::Prepare(error.explained_by(couch).await),
+            Self::Configuration(ConfigurationError::Command(error)) => {
+                Self::Configuration(couch.explain(error).await.into())
+            }
             other => other,
         }
     }
@@ -91,6 +99,7 @@ impl RunError {
             Self::Unsupported(_) | Self::Changing(_) => true,
             Self::Prepare(error) => error.is_refusal(),
             Self::Rotation(_) | Self::NotBack(_) => false,
+            Self::Configuration(error) => error.is_refusal(),
             Self::Operation(error) => !matches!(error, OperationError::NotWritten { .. }),
             Self::Host(failure) => failure.is_refusal(),
             Self::Command(error) | Self::Stopped(error) => error.is_refusal(),
@@ -112,6 +121,7 @@ impl RunError {
         }
         match self {
             Self::Host(failure) => failure.is_transient(),
+            Self::Configuration(error) => error.is_transient(),
             Self::Stopped(_) => false,
             _ => self.command().is_some_and(CommandError::is_transient),
         }
@@ -168,6 +178,7 @@ impl RunError {
         match self {
             Self::Command(error) | Self::Stopped(error) => Some(error),
             Self::Prepare(error) => error.command(),
+            Self::Configuration(error) => error.command(),
             Self::Unsupported(_)
             | Self::Rotation(_)
             | Self::Host(_)
@@ -213,6 +224,7 @@ impl From<RunError> for Failure {
             }
             RunError::NotBack(error) => Self::new(FailureClass::HostdFailed, error.to_string()),
             RunError::Changing(error) => Self::new(FailureClass::Busy, error),
+            RunError::Configuration(error) => Self::new(class_of_configuration(&error), error.to_string()),
             RunError::Host(failure) => Self::new(class_of_host(&failure), failure.to_string()),
             RunError::Command(error) => Self::new(class_of(&error), error.to_string()),
         }
@@ -237,7 +249,6 @@ fn refusal(method: Method) -> String {
         Method::Restart => "nothing was done; reboot the instance, or restart couchdb.service on it",
         Method::StartDbWithConfChanges => "it applies no configuration; remove what is in config.template",
         Method::StopDb => "CouchDB was not stopped; systemd stops it when the server goes down",
-        Method::UpdateOverrides | Method::ApplyOverrides => "it applies no configuration; detach the group",
         _ => return format!("{} is not supported by the CouchDB guest agent", method.name()),
     };
     format!("{} is not supported by the CouchDB guest agent: {advice}", method.name())
@@ -250,6 +261,18 @@ fn class_of_host(failure: &HostFailure) -> FailureClass {
         HostFailure::Refused(HostError::NotAllowed { .. }) => FailureClass::Forbidden,
         HostFailure::Refused(HostError::Busy { .. } | HostError::Overloaded { .. }) => FailureClass::Busy,
         _ => FailureClass::HostdFailed,
+    }
+}
+
+/// The failure class for a change of the configuration.
+fn class_of_configuration(error: &ConfigurationError) -> FailureClass {
+    match error {
+        ConfigurationError::Command(error) => class_of(error),
+        ConfigurationError::Record(_) => FailureClass::FilesystemError,
+        ConfigurationError::NodesMissing(_) | ConfigurationError::State(_) => FailureClass::CouchDbError,
+        ConfigurationError::Refused(_)
+        | ConfigurationError::AgentRequiresLogins
+        | ConfigurationError::NotSet { .. } => FailureClass::ConfigurationRefused,
     }
 }
 

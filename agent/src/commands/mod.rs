@@ -17,6 +17,7 @@
 mod access;
 mod agent;
 mod command;
+mod configuration;
 mod databases;
 mod failure;
 mod host;
@@ -38,6 +39,7 @@ use trove_couchdb_protocol::{
 pub use agent::RotateOsAdmin;
 pub use command::{Arguments, Command, Duration, Guest, Needs, Run, Running};
 use command::{CommandEntry, Decode, Decoded, entry};
+pub use configuration::{Configuration, ConfigurationError};
 pub use failure::{NotBack, OperationError, Progress, RunError};
 pub use prepare::{ImageBrings, PrepareError};
 pub use scopes::{Changes, Scope, Scopes};
@@ -48,6 +50,7 @@ pub use server::stay_stopped;
 const FAMILIES: &[&[CommandEntry]] = &[
     access::COMMANDS,
     agent::COMMANDS,
+    configuration::COMMANDS,
     databases::COMMANDS,
     host::COMMANDS,
     operations::COMMANDS,

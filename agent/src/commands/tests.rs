@@ -170,9 +170,14 @@ fn every_method_of_the_guest_api_is_a_command_and_nothing_else_is() {
     let args = json!({
         "users": [], "databases": [], "database": "d", "user": {"_name": "a"}, "username": "a", "user_attrs": {},
         "state": "running", "operation": "00000000-0000-8000-8000-000000000000",
+        "contents": "", "options": {},
     });
     for method in Method::ALL {
-        let args = if *method == Method::GetUserDetails { json!({"users": ["a"]}) } else { args.clone() };
+        let args = match method {
+            Method::GetUserDetails => json!({"users": ["a"]}),
+            Method::ConfigurationUnset => json!({"options": []}),
+            _ => args.clone(),
+        };
         let command = decoded(method.name(), &args);
         assert_eq!((command.name(), command.method()), (method.name(), *method));
     }

@@ -4,9 +4,12 @@
 //! given on the command line, because `ps` shows it to every user. The only secret that can,
 //! `--transport-url`, warns about this and has two alternatives.
 
+mod apply;
+mod configuration;
 pub mod examples;
 mod operation;
 mod service;
+mod shell;
 mod verbs;
 
 use std::{path::PathBuf, time::Duration};
@@ -14,12 +17,14 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Arg, Args, Command, CommandFactory, Parser, ValueEnum};
 use trove_couchdb_guest::help;
 
+pub use apply::ApplyArgs;
+pub use configuration::{ConfigApplyArgs, ConfigSetArgs, ConfigShowArgs, ConfigUnsetArgs};
 pub use operation::{OperationArgs, OperationRehearseArgs, OperationWaitArgs};
 pub use service::{ServiceArgs, ServiceState, ServiceStatusArgs, ServiceWaitArgs};
+pub use shell::{CompletionsArgs, ManArgs};
 pub use verbs::{
-    ApplyArgs, BrokerUserArgs, CompletionsArgs, CredentialsArgs, DoctorArgs, LogLevelArgs, ManArgs,
-    NewDatabase, NewUser, PageArgs, PasswordArgs, RootArgs, UpdateArgs, UserAndDatabase, UserAndDatabases,
-    Verb,
+    BrokerUserArgs, CredentialsArgs, DoctorArgs, LogLevelArgs, NewDatabase, NewUser, PageArgs, PasswordArgs,
+    RootArgs, UpdateArgs, UserAndDatabase, UserAndDatabases, Verb,
 };
 
 use crate::exit;

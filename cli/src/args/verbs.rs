@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
-use clap_complete::Shell;
 use trove_couchdb_protocol::{DatabaseName, UserName, trove::LogFilter};
 
+use super::apply::ApplyArgs;
+use super::configuration::{ConfigApplyArgs, ConfigSetArgs, ConfigShowArgs, ConfigUnsetArgs};
 use super::operation::{OperationArgs, OperationRehearseArgs, OperationWaitArgs};
 use super::service::{ServiceArgs, ServiceStatusArgs, ServiceWaitArgs};
+use super::shell::{CompletionsArgs, ManArgs};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -66,6 +68,30 @@ pub enum Verb {
     /// The change lasts until the agent restarts or reads log.filter again on SIGHUP. Only over the agent's socket, not
     /// over RabbitMQ.
     LogLevel(LogLevelArgs),
+    /// Show the options of CouchDB that are set, who set them, and whether they are in effect
+    ///
+    /// Set by is template (Trove's config.template), group (Trove's configuration group), file (couchdb-config-apply) or
+    /// operator (couchdb-config-set). Only over the agent's socket, not over RabbitMQ.
+    CouchdbConfigShow(ConfigShowArgs),
+    /// Set options of CouchDB, on every node
+    ///
+    /// The options are in docs/couchdb-options.md. They outrank those of a configuration group and of a file. Only over the
+    /// agent's socket, not over RabbitMQ.
+    CouchdbConfigSet(ConfigSetArgs),
+    /// Take back options that an operator set
+    ///
+    /// An option returns to the value of the configuration group, or to the value before it was first set. Only over the
+    /// agent's socket, not over RabbitMQ.
+    CouchdbConfigUnset(ConfigUnsetArgs),
+    /// Set the options of CouchDB that a file has, and take back those of the file before
+    ///
+    /// The file has the format of CouchDB's ini files. Only over the agent's socket, not over RabbitMQ.
+    CouchdbConfigApply(ConfigApplyArgs),
+    /// End all sessions of CouchDB; asks first
+    ///
+    /// Every node gets a new secret, so that every user with a cookie has to log in again, and proxies with
+    /// proxy_use_secret need the new secret. Only over the agent's socket, not over RabbitMQ.
+    SessionReset,
     /// Show the state of CouchDB's process
     ///
     /// Needs trove-couchdb-hostd, the agent's privileged helper. Only over the agent's socket, not over RabbitMQ.
@@ -297,50 +323,4 @@ pub struct BrokerUserArgs {
     /// The virtual host [default: that of the configuration files]
     #[arg(long, value_name = "NAME")]
     pub vhost: Option<String>,
-}
-
-/// What to apply, and how far.
-// Each flag is a separate option.
-#[allow(clippy::struct_excessive_bools)]
-#[derive(Debug, Args)]
-pub struct ApplyArgs {
-    /// The file; `-` is standard input
-    #[arg(value_name = "FILE.toml", value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
-
-    /// Only show what would change
-    #[arg(long)]
-    pub dry_run: bool,
-
-    /// Exit with 8 if --dry-run finds something to do, or access that a file can't describe
-    #[arg(long, requires = "dry_run")]
-    pub exit_code: bool,
-
-    /// Remove the users, databases and access that are not in the file
-    #[arg(long)]
-    pub prune: bool,
-
-    /// Let --prune remove all users, or all databases, because the file has none
-    #[arg(long, requires = "prune")]
-    pub allow_empty: bool,
-}
-
-/// For which shell and program.
-#[derive(Debug, Args)]
-pub struct CompletionsArgs {
-    /// The shell
-    #[arg(value_enum)]
-    pub shell: Shell,
-
-    /// Print those of trove-couchdb-agent, the daemon, instead
-    #[arg(long)]
-    pub agent: bool,
-}
-
-/// Where the manual pages go.
-#[derive(Debug, Args)]
-pub struct ManArgs {
-    /// Write all pages into this directory: the program's, one for each command, and the agent's (section 8)
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub dir: Option<PathBuf>,
 }

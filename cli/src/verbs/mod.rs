@@ -5,6 +5,7 @@
 
 mod access;
 mod agent;
+mod configuration;
 mod databases;
 mod operation;
 mod root;
@@ -39,6 +40,11 @@ pub async fn run(session: &Session<'_>, verb: &Verb) -> Result<Option<Report>, C
         Verb::Status => agent::status(session).await?,
         Verb::RotateOsAdmin => agent::rotate_os_admin(session).await?,
         Verb::LogLevel(args) => agent::log_level(session, args).await?,
+        Verb::CouchdbConfigShow(args) => configuration::show(session, args).await?,
+        Verb::CouchdbConfigSet(args) => configuration::set(session, args).await?,
+        Verb::CouchdbConfigUnset(args) => configuration::unset(session, args).await?,
+        Verb::CouchdbConfigApply(args) => configuration::apply(session, args).await?,
+        Verb::SessionReset => configuration::reset_sessions(session).await?,
         Verb::ServiceStatus(args) => service::status(session, args).await?,
         Verb::ServiceStart(args) => service::change(session, Change::Start, args).await?,
         Verb::ServiceStop(args) => service::change(session, Change::Stop, args).await?,

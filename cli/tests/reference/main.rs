@@ -1,4 +1,5 @@
-//! Generates parts of docs/errors.md, log.md, configuration.md and cli.md, and checks that they are up to date.
+//! Generates parts of docs/errors.md, log.md, configuration.md, couchdb-options.md and cli.md, and the whole
+//! validation-rules.json for Trove, and checks that they are up to date.
 //!
 //! A generated part is between `<!-- reference: PART … -->` and `<!-- /reference -->`; the rest
 //! of a page is written manually. The texts come from the code, and the advice from
@@ -17,6 +18,7 @@ mod advice;
 mod command_line;
 mod configuration;
 mod errors;
+mod options;
 mod sources;
 
 use std::fmt::Write as _;
@@ -25,7 +27,8 @@ use std::path::{Path, PathBuf};
 use advice::Advice;
 use errors::Errors;
 
-const PAGES: [&str; 4] = ["docs/errors.md", "docs/log.md", "docs/configuration.md", "docs/cli.md"];
+const PAGES: [&str; 5] =
+    ["docs/errors.md", "docs/log.md", "docs/configuration.md", "docs/couchdb-options.md", "docs/cli.md"];
 
 const BEGIN: &str = "<!-- reference: ";
 const END: &str = "<!-- /reference -->";
@@ -55,6 +58,8 @@ impl Reference {
             "exit-statuses" => errors::exit_statuses(self),
             "checks" => errors::checks(self),
             "keys" => configuration::keys(self),
+            "couchdb-options" => options::tables(),
+            "couchdb-forbidden" => options::forbidden(),
             "exit-codes" => command_line::exit_codes(),
             "options" => command_line::options(),
             "verb" => self.verbs.one(arguments[0]),
@@ -88,6 +93,7 @@ fn the_reference_is_up_to_date() {
     let mut reference = Reference { errors, advice: Advice::read(), verbs, problems: Vec::new() };
     let pages = PAGES.map(|page| (page, reference.page(page)));
 
+    let rules = (options::RULES, options::rules());
     let mut problems = reference.problems;
     problems.extend(reference.errors.unused().map(|group| format!("no part of a page shows {group}")));
     problems.extend(reference.verbs.unused().map(|verb| format!("no part of docs/cli.md shows {verb}")));
@@ -97,11 +103,11 @@ fn the_reference_is_up_to_date() {
     problems.extend(unknown.map(|kind| format!("{}: nothing says what the kind {kind} is", PAGES[0])));
 
     if std::env::var_os("WRITE_REFERENCE").is_some() {
-        for (page, text) in &pages {
+        for (page, text) in pages.iter().chain([&rules]) {
             std::fs::write(root().join(page), text).unwrap();
         }
     } else {
-        let old = pages.iter().filter(|(page, text)| read(page) != *text);
+        let old = pages.iter().chain([&rules]).filter(|(page, text)| read(page) != *text);
         problems.extend(old.map(|(page, _)| format!("{page} is out of date: run `make reference`")));
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));

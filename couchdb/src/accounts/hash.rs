@@ -39,9 +39,12 @@ pub struct Iterations {
     pub sha1: u32,
 }
 
-/// The limits for rounds with which a server accepts logins (`min_iterations`, `max_iterations`).
+/// A server's rounds for new hashes (`iterations`), and its limits for those with which it accepts logins
+/// (`min_iterations`, `max_iterations`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rounds {
+    /// The rounds of new hashes, in place of the agent's own setting.
+    pub wanted: Option<u32>,
     /// The minimum.
     pub min: Option<u32>,
     /// The maximum.
@@ -49,9 +52,9 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    /// The wanted number, or the nearest that the server allows.
-    fn nearest(self, wanted: u32) -> u32 {
-        let enough = wanted.max(self.min.unwrap_or(0));
+    /// The server's number, else `usual`, or the nearest that the server allows.
+    fn nearest(self, usual: u32) -> u32 {
+        let enough = self.wanted.unwrap_or(usual).max(self.min.unwrap_or(0));
         enough.min(self.max.filter(|max| *max > 0).unwrap_or(u32::MAX))
     }
 }
@@ -246,18 +249,20 @@ mod tests {
 
     #[test]
     fn a_servers_limits_for_rounds_are_kept() {
-        let rounds = |min, max| Rounds { min, max }.nearest(600_000);
+        let rounds = |min, max| Rounds { wanted: None, min, max }.nearest(600_000);
         assert_eq!(rounds(None, None), 600_000);
         assert_eq!(rounds(None, Some(100_000)), 100_000);
         assert_eq!(rounds(Some(700_000), None), 700_000);
         assert_eq!(rounds(Some(1), Some(1_000_000_000)), 600_000);
+        let wanted = |max| Rounds { wanted: Some(5_000), min: None, max }.nearest(600_000);
+        assert_eq!((wanted(None), wanted(Some(4_000))), (5_000, 4_000));
     }
 
     #[tokio::test]
     async fn a_hash_has_no_more_rounds_than_the_server_lets_log_in() {
         let hasher = Hasher::new(Iterations { sha256: 600_000, sha1: 3 });
         let server = ServerVersion { major: 3, minor: 5 };
-        let few = Rounds { min: None, max: Some(9) };
+        let few = Rounds { max: Some(9), ..Rounds::default() };
         let hash = hasher.hash(&Secret::new("pw"), server, few).await;
         assert_eq!(hash.map(|hash| hash.iterations), Some(9));
     }

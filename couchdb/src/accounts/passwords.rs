@@ -29,6 +29,9 @@ use crate::{
 /// has no value (`chttpd_util.erl`, `get_chttpd_auth_config`).
 const SECTIONS: [&str; 2] = ["chttpd_auth", "couch_httpd_auth"];
 
+/// Fewer rounds are not an operator's: `default.ini` of CouchDB 1.x and 2.x has 10.
+const LEAST_ROUNDS: u32 = 1_000;
+
 /// A revision that no document ever has.
 const NO_REVISION: &str = "1-00000000000000000000000000000000";
 
@@ -57,6 +60,8 @@ impl Couch {
             (SECTIONS[1], "min_iterations"),
             (SECTIONS[0], "max_iterations"),
             (SECTIONS[1], "max_iterations"),
+            (SECTIONS[0], "iterations"),
+            (SECTIONS[1], "iterations"),
         ];
         let config = &server.config;
         let values = try_join_all(wanted.map(|(section, key)| async move {
@@ -76,7 +81,11 @@ impl Couch {
         let number = |index| setting(index).and_then(|text| text.parse().ok());
         Ok(AuthSettings {
             has_rules: setting(0).is_some_and(|rules| !rules.is_empty() && rules != "[]"),
-            rounds: Rounds { min: number(1), max: number(2) },
+            rounds: Rounds {
+                wanted: number(3).filter(|rounds| *rounds >= LEAST_ROUNDS),
+                min: number(1),
+                max: number(2),
+            },
         })
     }
 

@@ -63,6 +63,11 @@ impl Client {
         Self { slots: Arc::new(Semaphore::new(1)), ..self.clone() }
     }
 
+    /// The host of the server, as in its URL.
+    pub(crate) fn host(&self) -> String {
+        Url::parse(&self.origin).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+    }
+
     /// The time limits and the number of concurrent requests.
     pub fn limits(&self) -> Limits {
         self.limits

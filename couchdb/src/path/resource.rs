@@ -81,7 +81,7 @@ pub enum Resource<'a> {
     Up,
     /// `require_valid_user` in the section that the server's version uses.
     RequireValidUser(&'a ConfigRoot, &'static str),
-    /// A setting by section and key, for reading only.
+    /// A setting by section and key.
     Setting(&'a ConfigRoot, &'static str, &'static str),
 }
 

@@ -1,4 +1,4 @@
-//! Every method of Trove's guest API with the names of its arguments, in one table. Fifteen methods are the
+//! Every method of Trove's guest API with the names of its arguments, in one table. Twenty methods are the
 //! agent's own, for its operators.
 //!
 //! The table follows PROTOCOL, section 8 (`trove/guestagent/api.py` of 26.0.0), with the additional arguments
@@ -54,6 +54,10 @@ methods! {
     ChangePasswords = "change_passwords" ("users");
     CheckDatabases = "check_databases" ();
     CleanupSourceOnReplicaDetach = "cleanup_source_on_replica_detach" ("replica_info");
+    ConfigurationApply = "configuration_apply" ("contents");
+    ConfigurationSet = "configuration_set" ("options");
+    ConfigurationShow = "configuration_show" ("all");
+    ConfigurationUnset = "configuration_unset" ("options");
     CreateBackup = "create_backup" ("backup_info");
     CreateDatabase = "create_database" ("databases");
     CreateUser = "create_user" ("users");
@@ -114,6 +118,7 @@ methods! {
     ServiceStatus = "service_status" ("service", "within");
     ServiceStop = "service_stop" ("service", "within");
     ServiceWait = "service_wait" ("service", "state", "within");
+    SessionReset = "session_reset" ();
     SetLogFilter = "set_log_filter" ("filter");
     SslAction = "ssl_action" ("mode", "container", "enable", "disable");
     SslRollback = "ssl_rollback" ();
@@ -134,6 +139,10 @@ impl Method {
         matches!(
             self,
             Self::CheckDatabases
+                | Self::ConfigurationApply
+                | Self::ConfigurationSet
+                | Self::ConfigurationShow
+                | Self::ConfigurationUnset
                 | Self::GetAgentStatus
                 | Self::GetUserDetails
                 | Self::ListDatabaseAccess
@@ -147,6 +156,7 @@ impl Method {
                 | Self::ServiceStatus
                 | Self::ServiceStop
                 | Self::ServiceWait
+                | Self::SessionReset
                 | Self::SetLogFilter
         )
     }
@@ -157,6 +167,7 @@ impl Method {
             self,
             Self::BackupRequiredForReplication
                 | Self::CheckDatabases
+                | Self::ConfigurationShow
                 | Self::GetAgentStatus
                 | Self::GetDiagnostics
                 | Self::GetFilesystemStats

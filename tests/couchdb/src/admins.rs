@@ -26,7 +26,7 @@ pub(crate) fn hash_all(node: &Node) {
         admins.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     };
     for (name, password) in plain {
-        let hash = hash_for_admin(node.hashing, &password);
+        let hash = hash_for_admin(node.hashing(), &password);
         node.state().config.set("admins", &name, &hash, true);
     }
 }
@@ -44,7 +44,7 @@ pub(crate) fn hash_later(node: &Arc<Node>, name: &str, password: &str) {
         if let Some(before) = before {
             drop(before.await);
         }
-        let hashing = node.hashing;
+        let hashing = node.hashing();
         let hash = tokio::task::spawn_blocking(move || hash_for_admin(hashing, &password)).await;
         if let Ok(hash) = hash {
             let mut state = node.state();

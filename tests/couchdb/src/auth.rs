@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -47,10 +48,16 @@ pub(crate) struct Login {
 /// Authenticates the request; refuses wrong credentials, locked accounts, and anonymous requests if
 /// `require_valid_user` is set.
 pub(crate) async fn identify(node: &Arc<Node>, request: &Request) -> Result<Caller, Refusal> {
+    let handlers = handlers(node);
+    if handlers.iter().any(|handler| handler == "proxy")
+        && let Some(caller) = by_proxy(node, request)
+    {
+        return Ok(caller);
+    }
     if let Some(caller) = by_cookie(node, request)? {
         return Ok(caller);
     }
-    let basic = handlers(node).contains(&"default".to_owned());
+    let basic = handlers.contains(&"default".to_owned());
     if let Some((name, password)) = basic_credentials(request)?.filter(|_| basic) {
         let login = log_in(node, &name, &password, &peer_of(request), false).await?;
         return Ok(Caller { name: Some(name), roles: login.roles, authenticated: Some("default") });
@@ -71,13 +78,13 @@ pub(crate) async fn identify(node: &Arc<Node>, request: &Request) -> Result<Call
 }
 
 /// The names of the authentication handlers, as `GET /_session` lists them: those of
-/// `[chttpd] authentication_handlers`, or the version's default.
+/// `[chttpd] authentication_handlers` at the start of the node, or the version's default.
 pub(crate) fn handlers(node: &Node) -> Vec<String> {
     let known = [("cookie_", "cookie"), ("proxy_", "proxy"), ("jwt_", "jwt"), ("default_", "default")];
     let own: &[&str] =
         if node.version == Version::V1 { &["oauth", "cookie", "default"] } else { &["cookie", "default"] };
     let state = node.state();
-    let Some(set) = state.config.get("chttpd", "authentication_handlers") else {
+    let Some(set) = state.handlers.as_deref() else {
         return own.iter().map(|name| (*name).to_owned()).collect();
     };
     let named = set.split('{').filter_map(|part| part.split_once(',')?.1.trim().split('}').next());
@@ -90,6 +97,31 @@ pub(crate) fn peer_of(request: &Request) -> String {
     request.header("x-forwarded-for").unwrap_or(&request.peer).to_owned()
 }
 
+/// The headers of a proxy; without a token it is believed unless `proxy_use_secret` is set and there is a
+/// secret.
+fn by_proxy(node: &Node, request: &Request) -> Option<Caller> {
+    let state = node.state();
+    let header = |key: &str, usual: &str| request.header(state.auth_setting(key).unwrap_or(usual));
+    let name = header("x_auth_username", "x-auth-couchdb-username")?;
+    let roles = header("x_auth_roles", "x-auth-couchdb-roles").unwrap_or_default();
+    if state.auth_setting("proxy_use_secret") == Some("true")
+        && let Some(secret) = state.auth_setting("secret")
+        && !proves(secret, name, header("x_auth_token", "x-auth-couchdb-token")?)
+    {
+        return None;
+    }
+    let roles = roles.split(',').filter(|role| !role.is_empty()).map(str::to_owned).collect();
+    Some(Caller { name: Some(name.to_owned()), roles, authenticated: Some("proxy") })
+}
+
+/// Whether a token is the HMAC of the name, with one of the default `hash_algorithms` (SHA-1 only before 3.4).
+fn proves(secret: &str, name: &str, token: &str) -> bool {
+    [hmac::HMAC_SHA256, hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY].into_iter().any(|algorithm| {
+        let key = hmac::Key::new(algorithm, secret.as_bytes());
+        hex::encode(hmac::sign(&key, name.as_bytes())) == token
+    })
+}
+
 fn by_cookie(node: &Node, request: &Request) -> Result<Option<Caller>, Refusal> {
     let cookies = request.header("cookie").unwrap_or_default();
     let session = cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix("AuthSession="));
@@ -99,7 +131,8 @@ fn by_cookie(node: &Node, request: &Request) -> Result<Option<Caller>, Refusal> 
     let malformed = "Malformed AuthSession cookie. Please clear your cookies.";
     let session = cookie::read(value).ok_or_else(|| Reply::bad_request(malformed))?;
     let account = account(&mut node.state(), node.version, &session.name)?;
-    let good = account.filter(|account| session.is_good(&node.secret, account.salt()));
+    let (secret, timeout) = (node.session_secret(), node.session_timeout());
+    let good = account.filter(|account| session.is_good(&secret, account.salt(), timeout));
     Ok(good.map(|account| Caller {
         name: Some(session.name),
         roles: account.roles,
@@ -157,7 +190,7 @@ pub(crate) async fn log_in(
         }
     };
     if let (true, Some(account), Some(stored)) = (right, account, stored) {
-        if account.from_document && node.version.upgrades_hashes() && !stored.is_current(node.hashing) {
+        if account.from_document && node.version.upgrades_hashes() && !stored.is_current(node.hashing()) {
             upgrade_later(node, name, password, stored.clone());
         }
         node.state().verified.insert(name.to_owned(), (stored, digest));
@@ -241,7 +274,7 @@ fn upgrade_later(node: &Arc<Node>, name: &str, password: &str, proved: Stored) {
         if Stored::of_user(node.version, &current.body).as_ref() != Some(&proved) {
             return;
         }
-        let body = hash_into_user(node.hashing, &current.body, &password, proved.salt());
+        let body = hash_into_user(node.hashing(), &current.body, &password, proved.salt());
         let mut state = node.state();
         if let Ok(users) = state.database_mut("_users")
             && users.put(&id, Some(&current.revision), false, body).is_ok()

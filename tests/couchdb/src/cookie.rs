@@ -19,7 +19,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The lifetime of a cookie in seconds (upstream's default of `[chttpd_auth] timeout`).
+/// The default lifetime of a cookie in seconds (`[chttpd_auth] timeout`).
 pub(crate) const TIMEOUT: u64 = 600;
 
 /// A cookie that was parsed but not verified yet.
@@ -50,8 +50,8 @@ pub(crate) fn read(value: &str) -> Option<Session> {
 
 impl Session {
     /// Whether this server issued the cookie, for an account with this salt, and it has not expired.
-    pub(crate) fn is_good(&self, secret: &str, salt: &str) -> bool {
-        self.mac == mac(secret, salt, &self.name, self.time) && now() < self.time + TIMEOUT
+    pub(crate) fn is_good(&self, secret: &str, salt: &str, timeout: u64) -> bool {
+        self.mac == mac(secret, salt, &self.name, self.time) && now() < self.time + timeout
     }
 }
 
@@ -73,8 +73,9 @@ mod tests {
     fn a_cookie_is_good_for_its_secret_and_salt_only() {
         let session = read(&issue("key", "salt", "with space")).unwrap();
         assert_eq!(session.name, "with space");
-        assert!(session.is_good("key", "salt"));
-        assert!(!session.is_good("key", "pepper") && !session.is_good("other", "salt"));
+        assert!(session.is_good("key", "salt", 9));
+        assert!(!session.is_good("key", "pepper", 9) && !session.is_good("other", "salt", 9));
+        assert!(!session.is_good("key", "salt", 0));
         assert!(read("garbage").is_none());
     }
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::cookie;
 use crate::database::{Database, Layout};
 use crate::faults::Faults;
 use crate::ini;
@@ -34,6 +35,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct State {
     pub(crate) databases: BTreeMap<String, Database>,
     pub(crate) config: Config,
+    /// `[chttpd] authentication_handlers` at the start; upstream reads it only then.
+    pub(crate) handlers: Option<String>,
     pub(crate) lockout: Lockout,
     /// User documents as the authentication last saw them (upstream: `chttpd_auth_cache`).
     pub(crate) auth_cache: HashMap<String, Map<String, Value>>,
@@ -48,6 +51,11 @@ impl State {
     /// A setting of the authentication, also from its section before 3.2.
     pub(crate) fn auth_setting(&self, key: &str) -> Option<&str> {
         self.config.get("chttpd_auth", key).or_else(|| self.config.get("couch_httpd_auth", key))
+    }
+
+    /// `[chttpd_auth] timeout`: how many seconds a session lasts.
+    pub(crate) fn session_timeout(&self) -> u64 {
+        self.auth_setting("timeout").and_then(|text| text.parse().ok()).unwrap_or(cookie::TIMEOUT)
     }
 
     /// The name of the users database.
@@ -99,10 +107,10 @@ impl State {
 pub(crate) struct Node {
     pub(crate) version: Version,
     pub(crate) options: Options,
-    pub(crate) hashing: Hashing,
+    hashing: Hashing,
     pub(crate) uuid: String,
-    /// The key of session cookies, kept over restarts like `[chttpd_auth] secret`.
-    pub(crate) secret: String,
+    /// The key of session cookies, unless `[chttpd_auth] secret` is set.
+    secret: String,
     pub(crate) faults: Faults,
     pub(crate) log: RequestLog,
     /// The number of plain admin passwords that are not hashed yet.
@@ -138,6 +146,22 @@ impl Node {
         lock(&self.state)
     }
 
+    /// How the node hashes plain passwords now.
+    pub(crate) fn hashing(&self) -> Hashing {
+        let set = self.state().auth_setting("iterations").and_then(|text| text.parse().ok());
+        Hashing { iterations: set.unwrap_or(self.hashing.iterations), ..self.hashing }
+    }
+
+    /// The key of session cookies.
+    pub(crate) fn session_secret(&self) -> String {
+        self.state().auth_setting("secret").unwrap_or(&self.secret).to_owned()
+    }
+
+    /// How many seconds a session lasts.
+    pub(crate) fn session_timeout(&self) -> u64 {
+        self.state().session_timeout()
+    }
+
     /// The node's Erlang name, unique on this host.
     pub(crate) fn name(&self) -> String {
         format!("couch{}@127.0.0.1", lock(&self.port))
@@ -165,6 +189,7 @@ impl Node {
         let ini = self.read_ini()?;
         let mut state = self.state();
         state.config.reload(&ini);
+        state.handlers = state.config.get("chttpd", "authentication_handlers").map(str::to_owned);
         // Upstream keeps both in memory (`couch_passwords_cache`, `couch_auth_lockout`).
         state.verified.clear();
         state.lockout = Lockout::default();

@@ -51,7 +51,7 @@ pub(crate) fn before_write(
             let password = password.clone();
             let rules = node.state().auth_setting("password_regexp").unwrap_or_default().to_owned();
             password_rules::check(&rules, &password)?;
-            draft.body = hash_into_user(node.hashing, &draft.body, &password, &new_salt());
+            draft.body = hash_into_user(node.hashing(), &draft.body, &password, &new_salt());
         }
         Some(other) => {
             let reason = format!("Password value of '{}' is invalid.", erlang(other));

@@ -7,6 +7,7 @@ mod broker_away;
 mod broker_user;
 mod bundle;
 mod client_faults;
+mod configuration;
 mod consent;
 mod credentials;
 mod doctor_broker;

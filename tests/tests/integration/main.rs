@@ -16,6 +16,7 @@ mod broker_configuration;
 mod broker_faults;
 mod broker_loss;
 mod broker_refusals;
+mod configuration;
 mod couch_loss;
 mod creation;
 mod databases;

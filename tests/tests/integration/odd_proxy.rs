@@ -130,7 +130,7 @@ async fn basic_that_is_switched_off_is_named_and_noticed_when_it_is_on_again() -
     let couch = InMemoryCouch::start(quick()).await?;
     let proxy = OddProxy::start(couch.port(), Mode::Pass).await?;
     let agent = AgentProcess::start_ready(options(&proxy.url())).await?;
-    let environment = Environment { couch, proxy, agent };
+    let mut environment = Environment { couch, proxy, agent };
     let client = CouchClient::new(&environment.couch.url())?;
     let boss = Credentials::new(BOSS.0, BOSS.1);
     let path = "/_node/_local/_config/chttpd/authentication_handlers";
@@ -143,6 +143,9 @@ async fn basic_that_is_switched_off_is_named_and_noticed_when_it_is_on_again() -
         .await?;
     let cookie = cookie.headers()["set-cookie"].to_str()?.split(';').next().unwrap_or_default().to_owned();
     assert!(client.put(path, Some(&boss), &json!(without)).await?.0.is_success());
+    // CouchDB reads its handlers only at its start.
+    environment.couch.stop().await;
+    environment.couch.start_again().await?;
     environment.reason(&["does not accept Basic", "cookie, jwt", "default_authentication_handler"]).await?;
     let with = format!("{without}, {{chttpd_auth, default_authentication_handler}}");
     let repaired = reqwest::Client::new()
@@ -152,6 +155,8 @@ async fn basic_that_is_switched_off_is_named_and_noticed_when_it_is_on_again() -
         .send()
         .await?;
     assert!(repaired.status().is_success());
+    environment.couch.stop().await;
+    environment.couch.start_again().await?;
     environment.healthy().await
 }
 

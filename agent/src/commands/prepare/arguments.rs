@@ -1,7 +1,7 @@
 //! The arguments of `prepare`, the first command that Trove sends to a new guest.
 //!
-//! Everything beyond databases, users and a root password becomes a list of [`Demand`]s. The agent decides
-//! later whether it can meet them.
+//! Everything beyond databases, users, a root password and the configuration becomes a list
+//! of [`Demand`]s. The agent decides later whether it can meet them.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,17 @@ use trove_couchdb_protocol::{
 };
 
 use super::demands::Demand;
-use crate::commands::{
-    Arguments,
-    users::{self, NewUser},
+use crate::{
+    commands::{
+        Arguments,
+        configuration::Ordered,
+        users::{self, NewUser},
+    },
+    couch::configuration::error::OptionError,
 };
 
 /// The content of a new guest.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Prepare {
     /// The databases to create.
     pub(super) databases: Vec<DatabaseName>,
@@ -29,6 +33,8 @@ pub(super) struct Prepare {
     pub(super) device: Option<DevicePath>,
     /// Where Trove supposes the data volume.
     pub(super) mount_point: Option<PathBuf>,
+    /// The configuration of CouchDB, or why it is refused.
+    pub(super) configuration: Result<Ordered, OptionError>,
     /// The additional demands, in the order of Trove's arguments.
     pub(super) demands: Vec<Demand>,
     /// Whether it has the form of Trove 12 and 13, without the version of the datastore. Trove 12 does not
@@ -57,8 +63,6 @@ pub(super) fn read(args: &Arguments<'_>) -> Result<Prepare, DecodeError> {
     demands.extend(volume.map(Demand::Volume));
     let others = [
         ("backup_info", Demand::Backup),
-        ("config_contents", Demand::ConfigFile),
-        ("overrides", Demand::ConfigurationGroup),
         ("cluster_config", Demand::Cluster),
         ("snapshot", Demand::Replica),
         ("modules", Demand::Modules),
@@ -71,6 +75,7 @@ pub(super) fn read(args: &Arguments<'_>) -> Result<Prepare, DecodeError> {
         root_password,
         device: device.flatten(),
         mount_point: mount_point.map(PathBuf::from),
+        configuration: Ordered::read(args)?,
         demands,
         old_form: args.optional("memory_mb").is_some() && args.optional("ds_version").is_none(),
     })
@@ -114,13 +119,26 @@ mod tests {
         read(&arguments(args))
     }
 
+    fn nothing() -> Prepare {
+        Prepare {
+            databases: Vec::new(),
+            users: Vec::new(),
+            root_password: None,
+            device: None,
+            mount_point: None,
+            configuration: Ok(Ordered::default()),
+            demands: Vec::new(),
+            old_form: false,
+        }
+    }
+
     fn demands(args: &Value) -> Vec<Demand> {
         decode(args).unwrap().demands
     }
 
     #[test]
     fn every_argument_may_be_missing_and_says_nothing_when_it_is_empty() {
-        assert_eq!(decode(&Value::Object(Map::new())), Ok(Prepare::default()));
+        assert_eq!(decode(&Value::Object(Map::new())), Ok(nothing()));
         let empty = json!({
             "packages": "", "databases": [], "memory_mb": 512, "users": [], "device_path": null,
             "mount_point": "/var/lib/couchdb", "backup_info": null, "config_contents": "# nothing\n; here\n\n",
@@ -128,29 +146,31 @@ mod tests {
             "ds_version": "3.5.0",
         });
         let mount_point = Some("/var/lib/couchdb".into());
-        assert_eq!(decode(&empty), Ok(Prepare { mount_point, ..Prepare::default() }));
+        assert_eq!(decode(&empty), Ok(Prepare { mount_point, ..nothing() }));
     }
 
     #[test]
     fn what_goes_beyond_is_named() {
         assert_eq!(
-            demands(
-                &json!({"packages": "couchdb=3.5, curl", "device_path": "/dev/vdb", "overrides": {"a": 1}})
-            ),
-            [
-                Demand::Packages(vec!["couchdb=3.5".into(), "curl".into()]),
-                Demand::Volume("/dev/vdb".into()),
-                Demand::ConfigurationGroup,
-            ]
+            demands(&json!({"packages": "couchdb=3.5, curl", "device_path": "/dev/vdb"})),
+            [Demand::Packages(vec!["couchdb=3.5".into(), "curl".into()]), Demand::Volume("/dev/vdb".into()),]
         );
         assert_eq!(demands(&json!({"packages": ["couchdb"]})), [Demand::Packages(vec!["couchdb".into()])]);
         assert_eq!(
             demands(&json!({
-                "backup_info": {"id": "b"}, "config_contents": "[log]\nlevel = info", "cluster_config": {"id": "c"},
-                "snapshot": {"master": {}}, "modules": [{"module": {}}],
+                "backup_info": {"id": "b"}, "cluster_config": {"id": "c"}, "snapshot": {"master": {}}, "modules": [{"module": {}}],
             })),
-            [Demand::Backup, Demand::ConfigFile, Demand::Cluster, Demand::Replica, Demand::Modules]
+            [Demand::Backup, Demand::Cluster, Demand::Replica, Demand::Modules]
         );
+    }
+
+    #[test]
+    fn a_configuration_is_held_to_the_table() {
+        let ordered = |args: Value| decode(&args).unwrap().configuration;
+        let both = json!({"config_contents": "[log]\nlevel = info", "overrides": {"cluster.q": 4}});
+        assert!(!ordered(both).unwrap().is_empty());
+        assert!(ordered(json!({"config_contents": "[admins]\nroot = x"})).is_err());
+        assert!(ordered(json!({"overrides": {"no.such": 4}})).is_err());
     }
 
     #[test]

@@ -13,10 +13,6 @@ pub(super) enum Demand {
     Volume(Quoted),
     /// A backup to restore.
     Backup,
-    /// A configuration file, from the datastore's template.
-    ConfigFile,
-    /// The options of a configuration group.
-    ConfigurationGroup,
     /// Membership in a cluster.
     Cluster,
     /// Replication from another instance.
@@ -37,8 +33,6 @@ impl fmt::Display for Demand {
             Self::Packages(names) => write!(formatter, "the packages {names:?}"),
             Self::Volume(device) => write!(formatter, "the data volume {device}"),
             Self::Backup => formatter.write_str("a backup to restore"),
-            Self::ConfigFile => formatter.write_str("a configuration file (config.template)"),
-            Self::ConfigurationGroup => formatter.write_str("a configuration group"),
             Self::Cluster => formatter.write_str("a cluster"),
             Self::Replica => formatter.write_str("a replica"),
             Self::Modules => formatter.write_str("modules"),

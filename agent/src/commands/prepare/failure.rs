@@ -5,7 +5,10 @@ use std::fmt;
 use trove_couchdb_protocol::DecodeError;
 
 use super::demands::Demand;
-use crate::couch::{CommandError, Couch};
+use crate::{
+    commands::ConfigurationError,
+    couch::{CommandError, Couch},
+};
 
 /// Why a guest could not be prepared: the step and the problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +26,7 @@ pub(super) enum PrepareStep {
     Move,
     Mount,
     Secure,
+    Configuration,
     Databases,
     Users,
     Root,
@@ -39,6 +43,8 @@ pub(super) enum Problem {
     NotWritten(String),
     #[error("{0}")]
     Transition(String),
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
     #[error(transparent)]
     Command(#[from] CommandError),
     #[error(
@@ -71,6 +77,7 @@ impl PrepareError {
     pub(in crate::commands) fn command(&self) -> Option<&CommandError> {
         match &self.problem {
             Problem::Command(error) => Some(error),
+            Problem::Configuration(error) => error.command(),
             _ => None,
         }
     }
@@ -88,6 +95,10 @@ impl PrepareError {
         match self.problem {
             Problem::Command(error) => {
                 Self { step: self.step, problem: Problem::Command(couch.explain(error).await) }
+            }
+            Problem::Configuration(ConfigurationError::Command(error)) => {
+                let error = couch.explain(error).await.into();
+                Self { step: self.step, problem: Problem::Configuration(error) }
             }
             problem => Self { step: self.step, problem },
         }
@@ -134,6 +145,7 @@ impl PrepareStep {
             Self::Move => "move",
             Self::Mount => "mount",
             Self::Secure => "secure",
+            Self::Configuration => "configuration",
             Self::Databases => "databases",
             Self::Users => "users",
             Self::Root => "root",

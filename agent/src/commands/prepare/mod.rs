@@ -1,7 +1,7 @@
 //! `prepare`: turns an empty CouchDB into the database that a user ordered.
 //!
 //! ```text
-//! check -> format -> move -> mount -> secure -> databases -> users -> root -> prepared
+//! check -> format -> move -> mount -> secure -> configuration -> databases -> users -> root -> prepared
 //! ```
 //!
 //! `check` refuses a request before anything is changed. `format`, `move` and `mount` [provide](volume) the data
@@ -24,8 +24,8 @@ use serde_json::{Value, json};
 use trove_couchdb_protocol::{DecodeError, HostPattern, trove::Method};
 
 use super::{
-    Arguments, Command, CommandEntry, Decoded, Duration, Guest, Needs, Run, RunError, Running, Scope, Scopes,
-    users,
+    Arguments, Command, CommandEntry, ConfigurationError, Decoded, Duration, Guest, Needs, Run, RunError,
+    Running, Scope, Scopes, configuration::Ordered, users,
 };
 use crate::{
     couch::{CommandError, Couch, CreateDatabases, NewAccount, TenantDatabase},
@@ -55,7 +55,7 @@ fn decode(args: &Arguments<'_>) -> Decoded {
 
 /// Everything in the guest.
 fn everything() -> Scopes {
-    Scopes::writing([Scope::AllUsers, Scope::AllDatabases, Scope::Root])
+    Scopes::writing([Scope::AllUsers, Scope::AllDatabases, Scope::Root, Scope::Configuration])
 }
 
 impl Command for Prepare {
@@ -131,6 +131,7 @@ impl Command for MalformedPrepare {
 struct Checked {
     databases: Vec<TenantDatabase>,
     accounts: Vec<NewAccount>,
+    configuration: Ordered,
 }
 
 /// Runs the command. It does nothing on a guest that is already prepared.
@@ -152,7 +153,7 @@ async fn carry_out(guest: &Guest, prepare: &Prepare, run: Run<'_>) -> Result<Val
     let first = lifecycle.begin_prepare(run.id).await.map_err(record)?;
     run.enter(PrepareStep::Check.name()).await;
     let plan = volume::plan(guest, prepare, &run).await?;
-    let Checked { databases, accounts } = check(couch, prepare, guest.image_brings, &plan)?;
+    let Checked { databases, accounts, configuration } = check(couch, prepare, guest.image_brings, &plan)?;
     if let Plan::Provide(device) = plan {
         volume::provide(guest, device, &run).await?;
     }
@@ -160,6 +161,12 @@ async fn carry_out(guest: &Guest, prepare: &Prepare, run: Run<'_>) -> Result<Val
     run.enter(PrepareStep::Secure.name()).await;
     // A separate request: without databases and users no other step would contact CouchDB.
     couch.prove_login().await.map_err(CommandError::from).map_err(PrepareError::at(PrepareStep::Secure))?;
+
+    // Before there are users: it may say how passwords are hashed, and which are accepted.
+    run.enter(PrepareStep::Configuration.name()).await;
+    if !configuration.is_empty() {
+        configuration.set(guest).await.map_err(PrepareError::at(PrepareStep::Configuration))?;
+    }
 
     run.enter(PrepareStep::Databases.name()).await;
     let create = CreateDatabases { databases, command: &first };
@@ -195,7 +202,9 @@ fn check(
     let databases =
         couch.policy().databases(prepare.databases.clone()).map_err(PrepareError::at(PrepareStep::Check))?;
     let accounts = users::accounts(couch, &prepare.users).map_err(PrepareError::at(PrepareStep::Check))?;
-    Ok(Checked { databases, accounts })
+    let configuration = prepare.configuration.clone().map_err(ConfigurationError::from);
+    let configuration = configuration.map_err(PrepareError::at(PrepareStep::Check))?;
+    Ok(Checked { databases, accounts, configuration })
 }
 
 /// Users that an earlier `prepare` created belong to this one. If that was a different request, they get the

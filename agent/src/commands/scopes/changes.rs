@@ -29,6 +29,9 @@ pub struct Changes {
     /// Whether the volume of CouchDB's data is mounted, unmounted or grown.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub volume: bool,
+    /// Whether CouchDB's configuration is changed.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub configuration: bool,
 }
 
 impl Changes {
@@ -60,6 +63,7 @@ impl Changes {
                 Scope::AllDatabases => changes.databases.push(ALL.to_owned()),
                 Scope::Server => changes.server = true,
                 Scope::Volume => changes.volume = true,
+                Scope::Configuration => changes.configuration = true,
             }
         }
         // A method that the agent refuses has no scopes, but it would change something.
@@ -77,7 +81,11 @@ impl Changes {
         });
         let databases = self.databases.iter().map(|name| DatabaseName::try_from(name.as_str()));
         let databases = databases.map(|name| name.map_or(Scope::AllDatabases, Scope::Database));
-        let others = [self.server.then_some(Scope::Server), self.volume.then_some(Scope::Volume)];
+        let others = [
+            self.server.then_some(Scope::Server),
+            self.volume.then_some(Scope::Volume),
+            self.configuration.then_some(Scope::Configuration),
+        ];
         Scopes::writing(users.chain(databases).chain(others.into_iter().flatten()))
     }
 }
@@ -136,6 +144,7 @@ mod tests {
             ("prepare", json!({})),
             ("service_restart", json!({})),
             ("resize_fs", json!({})),
+            ("session_reset", json!({})),
         ] {
             let (kept, command) = written(method, args);
             assert_eq!(kept, command, "{method}");
@@ -149,12 +158,18 @@ mod tests {
         let args = json!({
             "users": [{"_name": "a", "name": "a", "_password": "p", "password": "p"}], "databases": [{"_name": "d"}],
             "database": "d", "user": {"_name": "a"}, "username": "a", "hostname": "%", "user_attrs": {"name": "b"},
-            "state": "running", "operation": "00000000-0000-8000-8000-000000000000",
+            "state": "running", "operation": "00000000-0000-8000-8000-000000000000", "contents": "",
+            "options": {},
         });
         // The only method whose users are plain names.
         let names = json!({"users": ["a"]});
+        let options = json!({"options": []});
         for method in Method::ALL {
-            let args = if *method == Method::GetUserDetails { &names } else { &args };
+            let args = match method {
+                Method::GetUserDetails => &names,
+                Method::ConfigurationUnset => &options,
+                _ => &args,
+            };
             assert_eq!(changes(method.name(), args).is_none(), method.only_reads(), "{}", method.name());
         }
     }

@@ -30,6 +30,8 @@ pub enum Scope {
     Server,
     /// The volume of CouchDB's data.
     Volume,
+    /// CouchDB's configuration.
+    Configuration,
 }
 
 impl Scope {
@@ -52,6 +54,7 @@ impl Scope {
             Self::OsAdmin => (5, ""),
             Self::Server => (6, ""),
             Self::Volume => (7, ""),
+            Self::Configuration => (8, ""),
         }
     }
 }

@@ -12,6 +12,8 @@ pub enum FailureClass {
     BadRequest,
     /// The command waited too long for its lock.
     Busy,
+    /// An option of CouchDB's configuration is not set.
+    ConfigurationRefused,
     /// CouchDB is unreachable or refused the request.
     CouchDbError,
     /// The database does not exist.
@@ -68,10 +70,11 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// All classes.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::AnswerTooLarge,
         Self::BadRequest,
         Self::Busy,
+        Self::ConfigurationRefused,
         Self::CouchDbError,
         Self::DatabaseNotFound,
         Self::Duplicate,
@@ -106,6 +109,7 @@ impl FailureClass {
             Self::AnswerTooLarge => "AnswerTooLarge",
             Self::BadRequest => "BadRequest",
             Self::Busy => "Busy",
+            Self::ConfigurationRefused => "ConfigurationRefused",
             Self::CouchDbError => "CouchDBError",
             Self::DatabaseNotFound => "DatabaseNotFound",
             Self::Duplicate => "Duplicate",

@@ -110,7 +110,7 @@ fn set(node: &Arc<Node>, request: &Request, section: &str, key: &str) -> Outcome
     let persistent = request.header("x-couch-persist") != Some("false");
     if section == "admins" && !node.version.hashes_admins_later() && request.param("raw") != Some("true") {
         // 1.x hashes every value before it answers, even one that is a hash already, unless `raw=true`.
-        let hash = hash_for_admin(node.hashing, text);
+        let hash = hash_for_admin(node.hashing(), text);
         let old = node.state().config.set(section, key, &hash, persistent);
         must_be_written(node)?;
         return Ok(Reply::ok(&old.unwrap_or_default().into()));

@@ -96,7 +96,9 @@ fn finish(node: &Node, request: &Request, refusal: Refusal) -> Reply {
         return refusal.with(header::WWW_AUTHENTICATE, "Basic realm=\"server\"");
     }
     if request.header("accept").is_some_and(|accept| accept.contains("text/html")) {
-        let page = format!("/_utils/session.html?return={}", utf8_percent_encode(&request.target, NAME));
+        let state = node.state();
+        let page = state.auth_setting("authentication_redirect").unwrap_or("/_utils/session.html");
+        let page = format!("{page}?return={}", utf8_percent_encode(&request.target, NAME));
         return refusal.under_status(302).with(header::LOCATION, page);
     }
     refusal

@@ -22,7 +22,7 @@ pub(super) async fn session(node: &Arc<Node>, request: &Request, caller: &Caller
     match request.verb() {
         "GET" => who(node, request, caller),
         "POST" => open(node, request).await,
-        "DELETE" => Ok(Reply::done(200).with(header::SET_COOKIE, set_cookie(""))),
+        "DELETE" => Ok(Reply::done(200).with(header::SET_COOKIE, set_cookie(node, ""))),
         _ => Err(Reply::method_not_allowed("GET,HEAD,POST,DELETE")),
     }
 }
@@ -50,11 +50,11 @@ async fn open(node: &Arc<Node>, request: &Request) -> Outcome {
     match log_in(node, &name, &password, &peer_of(request), true).await {
         Ok(login) => {
             let reply = Reply::ok(&json!({ "ok": true, "name": name, "roles": login.roles }));
-            let value = cookie::issue(&node.secret, &login.salt, &name);
-            Ok(redirect(request, "next", reply).with(header::SET_COOKIE, set_cookie(&value)))
+            let value = cookie::issue(&node.session_secret(), &login.salt, &name);
+            Ok(redirect(request, "next", reply).with(header::SET_COOKIE, set_cookie(node, &value)))
         }
         Err(refusal) if refusal.status() == 401 => {
-            Ok(redirect(request, "fail", refusal).with(header::SET_COOKIE, set_cookie("")))
+            Ok(redirect(request, "fail", refusal).with(header::SET_COOKIE, set_cookie(node, "")))
         }
         Err(refusal) => Err(refusal),
     }
@@ -98,6 +98,15 @@ fn redirect(request: &Request, param: &str, reply: Reply) -> Reply {
     }
 }
 
-fn set_cookie(value: &str) -> String {
-    format!("AuthSession={value}; Version=1; Max-Age={}; Path=/; HttpOnly", cookie::TIMEOUT)
+fn set_cookie(node: &Node, value: &str) -> String {
+    let state = node.state();
+    let age = match state.auth_setting("allow_persistent_cookies") {
+        Some("false") => String::new(),
+        _ => format!(" Max-Age={};", state.session_timeout()),
+    };
+    let site = state.auth_setting("same_site").filter(|site| !site.is_empty());
+    let site = site.map(|site| format!("; SameSite={site}")).unwrap_or_default();
+    let domain = state.auth_setting("cookie_domain").filter(|domain| !domain.is_empty());
+    let domain = domain.map(|domain| format!("; Domain={domain}")).unwrap_or_default();
+    format!("AuthSession={value}; Version=1;{age} Path=/; HttpOnly{site}{domain}")
 }

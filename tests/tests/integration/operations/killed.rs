@@ -95,7 +95,11 @@ async fn kill_in_each_step(kind: &str, expected: &[&str]) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn prepare_is_killed_in_each_step() -> Result<()> {
-    kill_in_each_step("prepare", &["check", "secure", "databases", "users", "root", "record"]).await
+    kill_in_each_step(
+        "prepare",
+        &["check", "secure", "configuration", "databases", "users", "root", "record"],
+    )
+    .await
 }
 
 /// The guest is already prepared, but its operation does not record it yet.
